@@ -1,0 +1,3 @@
+export * from "./bytes.ts";
+export * from "./field-table.ts";
+export * from "./spec.ts";

@@ -1,0 +1,162 @@
+/**
+ * A private RabbitMQ: its own directory, cookie, node name, ports and port mapper (epmd), so that it
+ * neither meets nor disturbs another one on this machine, and leaves nothing behind.
+ */
+
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { answersHandshake } from "./handshake.ts";
+import { findOnPath, findRabbitmqServer } from "./peers.ts";
+
+export interface RunningRabbitmq {
+  /** With the user guest, who may connect from this machine only. */
+  readonly url: string;
+  readonly port: number;
+  /** The process that does the work (`beam.smp`), for readings from /proc. */
+  readonly pid: number;
+  /** Ends the server at once and removes its files. Stopping twice is fine. */
+  stop(): Promise<void>;
+}
+
+const host = "127.0.0.1";
+const startTimeoutMs = 60_000;
+const pollIntervalMs = 50;
+
+/**
+ * Starts a RabbitMQ and resolves once it answers an AMQP handshake.
+ *
+ * @throws Error with the end of the server's log when it does not start.
+ */
+export async function startRabbitmq(): Promise<RunningRabbitmq> {
+  const serverScript = findRabbitmqServer();
+  const epmdProgram = findOnPath("epmd");
+  if (!serverScript || !epmdProgram) {
+    throw new Error("no RabbitMQ server on this machine: run `node scripts/setup-test-peers.ts`");
+  }
+
+  const [port, distributionPort, epmdPort] = await findFreePorts(3);
+  const directory = mkdtempSync(join(tmpdir(), "warren-rabbitmq-"));
+  const logFile = join(directory, "server.log");
+  const log = openSync(logFile, "a");
+  const processes: ChildProcess[] = [];
+
+  // SIGKILL: the data is thrown away, so there is nothing to shut down in order.
+  const killAll = (): void => processes.forEach((child) => child.kill("SIGKILL"));
+  process.once("exit", killAll);
+  const stop = async (): Promise<void> => {
+    process.off("exit", killAll);
+    const exits = processes.filter(isRunning).map((child) => once(child, "exit"));
+    killAll();
+    await Promise.all(exits);
+    rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
+  };
+
+  try {
+    const environment = serverEnvironment(directory, { port, distributionPort, epmdPort });
+    const start = (program: string, arguments_: string[]): ChildProcess => {
+      const [command, ...rest] = [...endWithParent(), program, ...arguments_];
+      const child = spawn(command, rest, { env: environment, stdio: ["ignore", log, log] });
+      // A program that cannot be run says so here and has no pid; waitForStart reports it.
+      child.on("error", (error) => writeFileSync(log, `${program}: ${error.message}\n`));
+      processes.push(child);
+      return child;
+    };
+    // In the foreground, as our child: left to itself the Erlang machine starts one that outlives it.
+    const epmd = start(epmdProgram, ["-port", String(epmdPort), "-address", host]);
+    const server = start(serverScript, []);
+    await waitForStart(port, [epmd, server], logFile);
+    return { url: `amqp://guest:guest@${host}:${port}`, port, pid: server.pid!, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  } finally {
+    closeSync(log);
+  }
+}
+
+/** Where Linux can do it, the kernel ends the servers even when the tests themselves are killed. */
+function endWithParent(): string[] {
+  const setpriv = process.platform === "linux" ? findOnPath("setpriv") : undefined;
+  return setpriv ? [setpriv, "--pdeathsig", "KILL"] : [];
+}
+
+interface Ports {
+  port: number;
+  distributionPort: number;
+  epmdPort: number;
+}
+
+function serverEnvironment(directory: string, ports: Ports): NodeJS.ProcessEnv {
+  const configFile = join(directory, "rabbitmq.conf");
+  writeFileSync(
+    configFile,
+    [
+      `listeners.tcp.default = ${host}:${ports.port}`,
+      "loopback_users.guest = true",
+      // A nearly full disk must not block the publishers of a test.
+      "disk_free_limit.absolute = 1MB",
+      "",
+    ].join("\n"),
+  );
+  const pluginsFile = join(directory, "enabled_plugins");
+  writeFileSync(pluginsFile, "[].\n");
+
+  return {
+    PATH: process.env["PATH"],
+    LANG: "C.UTF-8",
+    HOME: directory, // where the Erlang cookie is made
+    ERL_EPMD_PORT: String(ports.epmdPort),
+    ERL_EPMD_ADDRESS: host,
+    ERL_CRASH_DUMP_BYTES: "0",
+    RABBITMQ_NODENAME: `warren-test-${process.pid}-${ports.port}@localhost`,
+    RABBITMQ_DIST_PORT: String(ports.distributionPort),
+    RABBITMQ_CONFIG_FILE: configFile,
+    RABBITMQ_ADVANCED_CONFIG_FILE: join(directory, "none.config"),
+    RABBITMQ_CONF_ENV_FILE: join(directory, "none-env.conf"),
+    RABBITMQ_ENABLED_PLUGINS_FILE: pluginsFile,
+    RABBITMQ_MNESIA_BASE: join(directory, "data"),
+    RABBITMQ_GENERATED_CONFIG_DIR: join(directory, "generated"),
+    RABBITMQ_LOG_BASE: join(directory, "log"),
+    RABBITMQ_LOGS: "-",
+    RABBITMQ_PID_FILE: join(directory, "pid"),
+    // Makes the script become the server (exec) rather than wait for it, so the pid that we know is
+    // the server's own.
+    RABBITMQ_ALLOW_INPUT: "1",
+    RABBITMQ_SERVER_START_ARGS: "-noinput +B i",
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: "-kernel inet_dist_use_interface {127,0,0,1}",
+  };
+}
+
+async function waitForStart(port: number, processes: ChildProcess[], logFile: string): Promise<void> {
+  const deadline = Date.now() + startTimeoutMs;
+  while (!(await answersHandshake(host, port))) {
+    const ended = processes.find((child) => !isRunning(child));
+    if (ended) throw new Error(`${ended.spawnargs.join(" ")} ended too early. ${endOfLog(logFile)}`);
+    if (Date.now() > deadline) {
+      throw new Error(`RabbitMQ did not start in ${startTimeoutMs / 1000} s. ${endOfLog(logFile)}`);
+    }
+    await delay(pollIntervalMs);
+  }
+}
+
+function isRunning(child: ChildProcess): boolean {
+  return child.pid !== undefined && child.exitCode === null && child.signalCode === null;
+}
+
+function endOfLog(logFile: string): string {
+  const lines = readFileSync(logFile, "utf8").trimEnd().split("\n").slice(-30);
+  return `The end of its log:\n${lines.join("\n")}`;
+}
+
+async function findFreePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, host));
+  await Promise.all(servers.map((server) => once(server, "listening")));
+  const ports = servers.map((server) => (server.address() as AddressInfo).port);
+  await Promise.all(servers.map((server) => once(server.close(), "close")));
+  return ports;
+}
