@@ -8,6 +8,7 @@ import { LatencySamples } from "./latency.ts";
 export class Confirms {
   confirmed = 0;
   sent = 0;
+  private timed = false;
   private lowestOpen = 1;
   private readonly mask: number;
   private readonly settled: Uint8Array;
@@ -31,30 +32,33 @@ export class Confirms {
     return Math.min(inWindow, inRing);
   }
 
+  published(count: number): void {
+    this.sent += count;
+  }
+
+  /** Publishes one message whose latency counts from `dueUs`. */
   publishedDue(dueUs: number): void {
+    this.timed = true;
     this.sent += 1;
     this.dueUs[this.sent & this.mask] = dueUs;
   }
 
   settle(tag: number, multiple: boolean): void {
-    const at = this.latencyWanted ? nowUs() : 0;
-    for (let each = multiple ? this.lowestOpen : tag; each <= tag; each += 1) this.settleOne(each, at);
+    const atUs = this.timed ? nowUs() : 0;
+    for (let each = multiple ? this.lowestOpen : tag; each <= tag; each += 1) this.settleOne(each, atUs);
     while (this.lowestOpen <= this.sent && this.settled[this.lowestOpen & this.mask] === 1) {
       this.settled[this.lowestOpen & this.mask] = 0;
       this.lowestOpen += 1;
     }
   }
 
-  private get latencyWanted(): boolean {
-    return this.dueUs[this.lowestOpen & this.mask] > 0;
-  }
-
   private settleOne(tag: number, atUs: number): void {
     const slot = tag & this.mask;
-    if (tag < this.lowestOpen || tag > this.sent) throw new Error(`confirm for tag ${tag}, which is not open`);
+    if (tag < this.lowestOpen || tag > this.sent)
+      throw new Error(`confirm for tag ${tag}, which is not open`);
     if (this.settled[slot] === 1) return;
     this.settled[slot] = 1;
     this.confirmed += 1;
-    if (atUs > 0) this.latency.add(atUs - this.dueUs[slot]);
+    if (this.timed) this.latency.add(atUs - this.dueUs[slot]);
   }
 }

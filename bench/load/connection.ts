@@ -22,10 +22,12 @@ const REPLY_TIMEOUT_MS = 60_000; // deleting a queue with a large backlog takes 
 /** One socket with one open channel. Bytes arrive in one static buffer and are read in place. */
 export class LoadConnection {
   readonly socket: Socket;
+  serverVersion = "unknown";
   private readonly bytes: Buffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
   private readonly view: DataView = new DataView(this.bytes.buffer);
   private restBytes = 0;
   private scan: Scan = (bytes, view, end) => this.scanReplies(bytes, view, end);
+  private handedOver = false;
   private awaited: { method: number; resolve(payload: Buffer): void; reject(error: Error): void } | undefined;
   private failure: Error | undefined;
   private closing = false;
@@ -33,7 +35,7 @@ export class LoadConnection {
   /** Connects as guest and opens channel 1. */
   static async open(port: number): Promise<LoadConnection> {
     const connection = new LoadConnection(port);
-    await connection.call(protocolHeader, Method.ConnectionStart);
+    connection.serverVersion = versionIn(await connection.call(protocolHeader, Method.ConnectionStart));
     const tune = await connection.call(startOk("guest", "guest"), Method.ConnectionTune);
     connection.socket.write(tuneOk(tune.readUInt16BE(4), FRAME_MAX_BYTES));
     await connection.call(connectionOpen("/"), Method.ConnectionOpenOk);
@@ -65,9 +67,10 @@ export class LoadConnection {
     return promise.finally(() => clearTimeout(timer));
   }
 
-  /** From here on, frames go to `scan`. A connection that breaks while it is scanned throws in this process. */
+  /** From here on, frames go to `scan`. If the connection breaks then, that ends this process. */
   scanWith(scan: Scan): void {
     this.scan = scan;
+    this.handedOver = true;
   }
 
   close(): void {
@@ -100,20 +103,28 @@ export class LoadConnection {
       this.fail(unexpected(method, payload));
       return;
     }
-    const { resolve } = this.awaited;
+    const waiting = this.awaited;
     this.awaited = undefined;
-    resolve(payload);
+    waiting.resolve(payload);
   }
 
   private fail(error: Error): void {
     if (this.closing || this.failure) return;
     this.failure = error;
     this.socket.destroy();
-    const waiting = this.awaited;
-    if (!waiting) throw error;
+    if (this.handedOver) throw error; // nobody calls any more, so nobody would hear of it
+    this.awaited?.reject(error);
     this.awaited = undefined;
-    waiting.reject(error);
   }
+}
+
+/** The `version` among the server properties of connection.start: enough to name the broker, without a table decoder. */
+function versionIn(start: Buffer): string {
+  const key = "version";
+  const at = start.indexOf(`${key}S`); // S: a long string follows, its length in four bytes (AMQP 0-9-1 §4.2.5.5)
+  if (at < 0) return "unknown";
+  const lengthAt = at + key.length + 1;
+  return start.toString("utf8", lengthAt + 4, lengthAt + 4 + start.readUInt32BE(lengthAt));
 }
 
 /** The error for a method that should not have come: usually the broker closing the channel, with its reason. */

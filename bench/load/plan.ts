@@ -40,7 +40,9 @@ export function shareOf(messages: number, queueIndex: number, queueCount: number
 /** Refuses plans that would hang or measure something else than they say. */
 export function checkPlan(plan: LoadPlan): void {
   if (!plan.autoAck && plan.prefetch > 0 && plan.ackEvery > plan.prefetch) {
-    throw new Error(`ackEvery ${plan.ackEvery} exceeds prefetch ${plan.prefetch}: the consumer would wait forever`);
+    throw new Error(
+      `ackEvery ${plan.ackEvery} exceeds prefetch ${plan.prefetch}: the consumer would wait forever`,
+    );
   }
   if (plan.ratePerSecond > 0 && plan.bodyBytes < 8) {
     throw new Error("a rate needs bodies of at least 8 bytes, they carry the time each message was due");

@@ -8,43 +8,41 @@ import { bodyOffset, confirmSelect, FRAME_OVERHEAD_BYTES, FrameType, Method, pub
 
 const BLOCK_BYTES = 128 * 1024;
 
+export interface PublisherOptions {
+  plan: LoadPlan;
+  queue: string;
+  /** Messages to publish; infinite in a run of fixed duration. */
+  limit: number;
+  latency: LatencySamples;
+  onDone: () => void;
+}
+
 /** Publishes to one queue over one connection. */
 export class Publisher {
-  private sentUnconfirmed = 0;
-  private stopped = false;
+  private readonly connection: LoadConnection;
+  private readonly limit: number;
+  private readonly onDone: () => void;
   private readonly message: Buffer;
   private readonly bodyAt: number;
   private readonly block: Buffer;
   private readonly blockMessages: number;
   private readonly confirms: Confirms | undefined;
-  private startUs = 0;
-  private readonly connection: LoadConnection;
-  private readonly limit: number;
-  private readonly onDone: () => void;
+  private readonly closedLoop: boolean;
+  private sentUnconfirmed = 0;
+  private stopped = false;
 
-  static async open(
-    plan: LoadPlan,
-    queue: string,
-    limit: number,
-    latency: LatencySamples,
-    onDone: () => void,
-  ): Promise<Publisher> {
-    const connection = await LoadConnection.open(plan.port);
-    if (plan.confirmWindow > 0) await connection.call(confirmSelect(), Method.ConfirmSelectOk);
-    return new Publisher(connection, plan, queue, limit, latency, onDone);
+  static async open(options: PublisherOptions): Promise<Publisher> {
+    const connection = await LoadConnection.open(options.plan.port);
+    if (options.plan.confirmWindow > 0) await connection.call(confirmSelect(), Method.ConfirmSelectOk);
+    return new Publisher(connection, options);
   }
 
-  private constructor(
-    connection: LoadConnection,
-    plan: LoadPlan,
-    queue: string,
-    limit: number,
-    latency: LatencySamples,
-    onDone: () => void,
-  ) {
+  private constructor(connection: LoadConnection, options: PublisherOptions) {
+    const { plan, queue, limit, latency, onDone } = options;
     this.connection = connection;
     this.limit = limit;
     this.onDone = onDone;
+    this.closedLoop = plan.ratePerSecond === 0;
     this.message = publish(queue, plan);
     this.bodyAt = bodyOffset(this.message);
     this.blockMessages = Math.max(1, Math.floor(BLOCK_BYTES / this.message.length));
@@ -68,14 +66,13 @@ export class Publisher {
 
   /** Open loop: publishes what has become due since `startUs`, stamped with the time it was due. */
   publishDue(startUs: number, nowUs: number, ratePerSecond: number): void {
-    this.startUs = startUs;
     const due = Math.floor(((nowUs - startUs) * ratePerSecond) / 1e6);
     const sent = this.sent;
     const count = Math.min(due - sent, this.room);
     if (count <= 0) return;
     const bytes = Buffer.allocUnsafe(count * this.message.length);
     for (let i = 0; i < count; i += 1) {
-      const dueUs = this.startUs + ((sent + i + 1) * 1e6) / ratePerSecond;
+      const dueUs = startUs + ((sent + i + 1) * 1e6) / ratePerSecond;
       const at = i * this.message.length;
       this.message.copy(bytes, at);
       bytes.writeDoubleLE(dueUs, at + this.bodyAt);
@@ -102,10 +99,14 @@ export class Publisher {
     for (;;) {
       const count = Math.min(this.blockMessages, this.room);
       if (count <= 0 || this.stopped) return; // a confirm makes room
-      if (this.confirms) this.confirms.sent += count;
+      if (this.confirms) this.confirms.published(count);
       else this.sentUnconfirmed += count;
       const whole = count === this.blockMessages;
-      if (!this.connection.socket.write(whole ? this.block : this.block.subarray(0, count * this.message.length))) {
+      if (
+        !this.connection.socket.write(
+          whole ? this.block : this.block.subarray(0, count * this.message.length),
+        )
+      ) {
         return; // 'drain' goes on
       }
     }
@@ -120,14 +121,15 @@ export class Publisher {
       at = next;
     }
     if (this.messages >= this.limit) this.onDone();
-    else if (this.startUs === 0) this.writeBlocks();
+    else if (this.closedLoop) this.writeBlocks();
     return at;
   }
 
   private confirmed(bytes: Buffer, view: DataView, at: number, next: number): void {
     const method = view.getInt32(at + 7);
     // A basic.nack ends the run too: a broker that drops messages is not to be timed.
-    if (method !== Method.BasicAck || !this.confirms) throw unexpected(method, bytes.subarray(at + 7, next - 1));
+    if (method !== Method.BasicAck || !this.confirms)
+      throw unexpected(method, bytes.subarray(at + 7, next - 1));
     const tag = view.getUint32(at + 11) * 2 ** 32 + view.getUint32(at + 15);
     this.confirms.settle(tag, (bytes[at + 19] & 1) === 1);
   }

@@ -43,7 +43,14 @@ export const protocolHeader: Buffer = Buffer.from("AMQP\0\0\x09\x01", "latin1");
 
 export function startOk(user: string, password: string): Buffer {
   const response = longString(`\0${user}\0${password}`);
-  return method(0, Method.ConnectionStartOk, emptyTable, shortString("PLAIN"), response, shortString("en_US"));
+  return method(
+    0,
+    Method.ConnectionStartOk,
+    emptyTable,
+    shortString("PLAIN"),
+    response,
+    shortString("en_US"),
+  );
 }
 
 /** Heartbeats off: a run is short, and a saturated generator would miss them. */
@@ -60,7 +67,14 @@ export function channelOpen(): Buffer {
 }
 
 export function queueDeclare(queue: string, durable: boolean): Buffer {
-  return method(CHANNEL, Method.QueueDeclare, uint16(0), shortString(queue), octet(durable ? 2 : 0), emptyTable);
+  return method(
+    CHANNEL,
+    Method.QueueDeclare,
+    uint16(0),
+    shortString(queue),
+    octet(durable ? 2 : 0),
+    emptyTable,
+  );
 }
 
 export function queuePurge(queue: string): Buffer {

@@ -1,3 +1,2 @@
-export interface BrokerOptions { port?: number; host?: string; }
-export interface Broker { readonly port: number; readonly url: string; stop(): Promise<void>; }
-export function startBroker(_options: BrokerOptions = {}): Promise<Broker> { throw new Error("being written"); }
+export { startBroker, type Broker, type BrokerOptions, type BrokerUsage } from "./broker.ts";
+export { systemClock, type Clock, type Logger, type Timer } from "../base/index.ts";

@@ -78,7 +78,7 @@ export class ByteReader {
     try {
       return strictUtf8.decode(raw);
     } catch {
-      throw new MalformedError("a short string is not valid UTF-8");
+      throw new MalformedError("Malformed UTF-8 in shortstr");
     }
   }
 

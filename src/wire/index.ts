@@ -1,3 +1,6 @@
-export * from "./bytes.ts";
-export * from "./field-table.ts";
+export { ByteReader, ByteWriter, MalformedError } from "./bytes.ts";
+export { copyBytes, sameBytes } from "./copy.ts";
+export { emptyTable, readTable, writeTable, type FieldTable, type FieldValue } from "./field-table.ts";
+export { sameTable, sameValue } from "./field-equality.ts";
+export { PropertyScan } from "./property-scan.ts";
 export * from "./spec.ts";

@@ -1,5 +1,6 @@
 /** Runs one suite against each broker, so that RabbitMQ is the judge of what the suite demands of Warren. */
 
+import { randomUUID } from "node:crypto";
 import { connect, type Channel, type ChannelModel } from "amqplib";
 import { afterAll, beforeAll, describe, inject, onTestFinished } from "vitest";
 import { startBroker } from "../../src/broker/index.ts";
@@ -13,6 +14,8 @@ export interface BrokerUnderTest {
   readonly vhost: string;
   readonly username: string;
   readonly password: string;
+  /** A connection for looking at the broker beside the client under test. */
+  readonly observer: ChannelModel;
   /** A queue name no other test uses; what bears it at the end of the test is deleted. */
   queueName(purpose: string): string;
   /** An exchange name no other test uses; what bears it at the end of the test is deleted. */
@@ -45,65 +48,80 @@ async function start(name: BrokerName): Promise<StartedBroker> {
   if (name === "rabbitmq") {
     const url = inject("rabbitmqUrl");
     if (!url) throw new Error("the global set-up started no RabbitMQ");
-    return withJanitor(name, url, async () => {});
+    return observe(name, url, async () => {});
   }
   const warren = await startBroker({ port: 0 });
-  return withJanitor(name, warren.url, () => warren.stop());
+  return observe(name, warren.url, () => warren.stop());
 }
 
-/** Adds the connection that deletes what a test has left. */
-async function withJanitor(
+async function observe(
   name: BrokerName,
   url: string,
   stopBroker: () => Promise<void>,
 ): Promise<StartedBroker> {
-  const connection = await connect(url);
-  // A broken connection shows where the janitor is next used.
-  connection.on("error", () => {});
+  const observer = await connect(url);
+  // A broken connection shows where it is next used.
+  observer.on("error", () => {});
 
   const { hostname, port, username, password, pathname } = new URL(url);
   const broker: BrokerUnderTest = {
     name,
     host: hostname,
-    port: Number(port),
+    port: Number(port || 5672),
     url,
     vhost: decodeURIComponent(pathname.slice(1)) || "/",
-    username: decodeURIComponent(username),
-    password: decodeURIComponent(password),
+    username: decodeURIComponent(username) || "guest",
+    password: decodeURIComponent(password) || "guest",
+    observer,
     queueName(purpose) {
       const queue = uniqueName(purpose);
-      onTestFinished(() => withChannel(connection, (channel) => channel.deleteQueue(queue)));
+      onTestFinished(async () => {
+        await onChannel(observer, (channel) => channel.deleteQueue(queue));
+      });
       return queue;
     },
     exchangeName(purpose) {
       const exchange = uniqueName(purpose);
-      onTestFinished(() => withChannel(connection, (channel) => channel.deleteExchange(exchange)));
+      onTestFinished(async () => {
+        await onChannel(observer, (channel) => channel.deleteExchange(exchange));
+      });
       return exchange;
     },
   };
   return {
     broker,
     async stop() {
-      await connection.close();
+      await observer.close();
       await stopBroker();
     },
   };
 }
 
-let namesGiven = 0;
-
 function uniqueName(purpose: string): string {
-  namesGiven += 1;
-  return `${purpose}-${process.pid}-${namesGiven}`;
+  return `${purpose}-${randomUUID().slice(0, 8)}`;
 }
 
-async function withChannel(
-  connection: ChannelModel,
-  action: (channel: Channel) => Promise<unknown>,
-): Promise<void> {
+/** How many messages wait in the queue and how many consumers it has; undefined where there is none. */
+export async function queueState(
+  broker: BrokerUnderTest,
+  queue: string,
+): Promise<{ ready: number; consumers: number } | undefined> {
+  try {
+    return await onChannel(broker.observer, async (channel) => {
+      const { messageCount, consumerCount } = await channel.checkQueue(queue);
+      return { ready: messageCount, consumers: consumerCount };
+    });
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === 404) return undefined;
+    throw error;
+  }
+}
+
+async function onChannel<T>(connection: ChannelModel, action: (channel: Channel) => Promise<T>): Promise<T> {
   const channel = await connection.createChannel();
   // The same error rejects the action.
   channel.on("error", () => {});
-  await action(channel);
+  const result = await action(channel);
   await channel.close();
+  return result;
 }

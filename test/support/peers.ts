@@ -14,7 +14,7 @@ export const rabbitmqUrlFromEnvironment: string | undefined =
 /** The Python that has pika. Debian's own: python3-pika installs for no other. */
 export const python: string = process.env["WARREN_TEST_PYTHON"] || "/usr/bin/python3";
 
-export const amqpTools: readonly string[] = [
+const amqpTools: readonly string[] = [
   "amqp-publish",
   "amqp-get",
   "amqp-consume",

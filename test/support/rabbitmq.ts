@@ -6,12 +6,12 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { answersHandshake } from "./handshake.ts";
 import { findOnPath, findRabbitmqServer } from "./peers.ts";
+import { findFreePorts } from "./ports.ts";
 
 export interface RunningRabbitmq {
   /** With the user guest, who may connect from this machine only. */
@@ -30,7 +30,7 @@ const pollIntervalMs = 50;
 /**
  * Starts a RabbitMQ and resolves once it answers an AMQP handshake.
  *
- * @throws Error with the end of the server's log when it does not start.
+ * @throws Error with what the server's log complains of when it does not start.
  */
 export async function startRabbitmq(): Promise<RunningRabbitmq> {
   const serverScript = findRabbitmqServer();
@@ -136,9 +136,9 @@ async function waitForStart(port: number, processes: ChildProcess[], logFile: st
   const deadline = Date.now() + startTimeoutMs;
   while (!(await answersHandshake(host, port))) {
     const ended = processes.find((child) => !isRunning(child));
-    if (ended) throw new Error(`${ended.spawnargs.join(" ")} ended too early. ${endOfLog(logFile)}`);
+    if (ended) throw new Error(`${ended.spawnargs.join(" ")} ended too early. ${complaintsOf(logFile)}`);
     if (Date.now() > deadline) {
-      throw new Error(`RabbitMQ did not start in ${startTimeoutMs / 1000} s. ${endOfLog(logFile)}`);
+      throw new Error(`RabbitMQ did not start in ${startTimeoutMs / 1000} s. ${complaintsOf(logFile)}`);
     }
     await delay(pollIntervalMs);
   }
@@ -148,15 +148,10 @@ function isRunning(child: ChildProcess): boolean {
   return child.pid !== undefined && child.exitCode === null && child.signalCode === null;
 }
 
-function endOfLog(logFile: string): string {
-  const lines = readFileSync(logFile, "utf8").trimEnd().split("\n").slice(-30);
-  return `The end of its log:\n${lines.join("\n")}`;
-}
-
-async function findFreePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, host));
-  await Promise.all(servers.map((server) => once(server, "listening")));
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => once(server.close(), "close")));
-  return ports;
+/** The first complaint in the log tells the reason; the crash reports that follow it are long. */
+function complaintsOf(logFile: string): string {
+  const lines = readFileSync(logFile, "utf8").trimEnd().split("\n");
+  const first = lines.findIndex((line) => line.includes("[error]"));
+  const excerpt = first === -1 ? lines.slice(-30) : lines.slice(first, first + 30);
+  return `From its log:\n${excerpt.join("\n")}`;
 }

@@ -171,7 +171,7 @@ export class RawClient implements AsyncDisposable {
     if (header.kind !== "header") throw new Error(`expected a content header, received ${describe(header)}`);
     const size = Number(new ByteReader(header.payload, 4).longlong());
     const body = new Uint8Array(size);
-    for (let at = 0; at < size; ) {
+    for (let at = 0; at < size;) {
       const part = await this.next();
       if (part.kind !== "body") throw new Error(`expected a body frame, received ${describe(part)}`);
       body.set(part.payload, at);

@@ -1,0 +1,204 @@
+import { once } from "node:events";
+import { createServer, type AddressInfo, type Server } from "node:net";
+import { EventLoopTurn, silentLogger, systemClock, type Clock, type Logger } from "../base/index.ts";
+import { ReplyCode } from "../wire/index.ts";
+import { Users } from "./auth/index.ts";
+import { BufferPool } from "./connection/buffer-pool.ts";
+import { Connection, type ConnectionContext } from "./connection/connection.ts";
+import { createReadResources, readBufferBytes } from "./connection/socket-reader.ts";
+import { MemoryStore } from "./storage/index.ts";
+import { VirtualHost } from "./virtual-host.ts";
+
+/** How {@link startBroker} starts. Everything has a default. */
+export interface BrokerOptions {
+  /** TCP port; 0 takes any free one. Default 5672. */
+  port?: number;
+  /** Address to listen on. Default 127.0.0.1: only this machine can connect. */
+  host?: string;
+  /** The first user. Default guest, who may connect from this machine only. */
+  user?: string;
+  password?: string;
+  /**
+   * Directory for durable queues and messages. This version keeps messages in memory only: giving a directory warns,
+   * and nothing survives a restart.
+   */
+  dataDir?: string;
+  /** Largest message body, in bytes. Default 134 217 728 (128 MiB), as RabbitMQ 3.10. */
+  maxMessageBytes?: number;
+  /** Largest frame offered to clients, in bytes, at least 4096. Default 131 072. */
+  frameMax?: number;
+  /** Most channels of a connection offered to clients. Default 2047. */
+  channelMax?: number;
+  /** Heartbeat interval offered to clients, in seconds; 0 switches heartbeats off. Default 60. */
+  heartbeatSeconds?: number;
+  /** How long a client may take to log in, in milliseconds. Default 10 000. */
+  handshakeTimeoutMs?: number;
+  /** Where the broker logs. Default: nowhere. */
+  logger?: Logger;
+  /** For tests. */
+  clock?: Clock;
+  /**
+   * Read sockets through Node's static buffers, which is faster but rests on an undocumented option; `false` reads by
+   * `data` events. Default true where Node supports it.
+   */
+  staticReads?: boolean;
+}
+
+/** A running broker. */
+export interface Broker extends AsyncDisposable {
+  readonly host: string;
+  readonly port: number;
+  /** For clients on this machine: `amqp://127.0.0.1:5672`. */
+  readonly url: string;
+  /**
+   * Stops: takes no new connections, tells clients 320 CONNECTION_FORCED, and closes what has not closed after
+   * `timeoutMs` (default 5 000). Stopping twice is fine.
+   */
+  stop(timeoutMs?: number): Promise<void>;
+  /** What the broker holds in memory. */
+  usage(): BrokerUsage;
+}
+
+export interface BrokerUsage {
+  readonly connections: number;
+  readonly queues: number;
+  /** Messages stored, ready or unacknowledged; one in several queues counts once. */
+  readonly messages: number;
+  /** Bytes of memory that the stored messages pin. */
+  readonly messageMemoryBytes: number;
+}
+
+const defaults = {
+  port: 5672,
+  host: "127.0.0.1",
+  user: "guest",
+  password: "guest",
+  maxMessageBytes: 128 << 20,
+  frameMax: 131_072,
+  channelMax: 2047,
+  heartbeatSeconds: 60,
+  handshakeTimeoutMs: 10_000,
+  staticReads: true,
+};
+
+const outputBufferBytes = 128 << 10;
+
+/**
+ * Starts a broker inside this process. Any AMQP 0-9-1 client can connect to `broker.url`; messages live in memory.
+ *
+ * @throws Error when the port is taken or the address is not this machine's, or with guest/guest on another address
+ *   than loopback.
+ */
+export async function startBroker(options: BrokerOptions = {}): Promise<Broker> {
+  const settings = { ...defaults, logger: silentLogger, clock: systemClock, ...defined(options) };
+  assertSettings(settings);
+  if (options.dataDir !== undefined) {
+    settings.logger.warn({ dataDir: options.dataDir }, "this version keeps messages in memory; dataDir is not used");
+  }
+  const turn = new EventLoopTurn();
+  const store = new MemoryStore(turn);
+  const users = new Users();
+  users.add(settings.user, settings.password);
+  const connections = new Set<Connection>();
+  const vhost = new VirtualHost("/", store);
+  let onEnded: (() => void) | undefined;
+  const context: ConnectionContext = {
+    clock: settings.clock,
+    log: settings.logger,
+    users,
+    store,
+    virtualHosts: new Map([["/", vhost]]),
+    outputBuffers: new BufferPool(outputBufferBytes, 64),
+    reading: createReadResources(turn, new BufferPool(readBufferBytes, 32)),
+    staticReads: settings.staticReads,
+    limits: settings,
+    loopbackUser: settings.user === "guest" && settings.password === "guest" ? "guest" : undefined,
+    connectionEnded(connection) {
+      connections.delete(connection);
+      onEnded?.();
+    },
+  };
+  const server = createServer({ pauseOnConnect: true }, (socket) => {
+    connections.add(new Connection(socket, context));
+  });
+  await listen(server, settings.port, settings.host);
+  const { port } = server.address() as AddressInfo;
+  settings.logger.info({ host: settings.host, port }, "broker listening");
+
+  let stopped: Promise<void> | undefined;
+  const stop = async (timeoutMs: number): Promise<void> => {
+    const closed = once(server, "close");
+    server.close();
+    for (const connection of connections) connection.close(ReplyCode.ConnectionForced, "broker is shutting down");
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(() => {
+        for (const connection of connections) connection.destroy();
+      }, timeoutMs);
+      onEnded = () => {
+        if (connections.size > 0) return;
+        clearTimeout(timer);
+        resolve();
+      };
+      onEnded();
+    });
+    await closed;
+    settings.logger.info({ host: settings.host, port }, "broker stopped");
+  };
+
+  const broker: Broker = {
+    host: settings.host,
+    port,
+    url: `amqp://${urlHost(settings.host)}:${port}`,
+    stop: (timeoutMs = 5_000) => (stopped ??= stop(timeoutMs)),
+    usage: () => {
+      const { messages, memoryBytes } = store.usage();
+      return { connections: connections.size, queues: vhost.queueCount, messages, messageMemoryBytes: memoryBytes };
+    },
+    [Symbol.asyncDispose]: () => broker.stop(),
+  };
+  return broker;
+}
+
+function assertSettings(settings: typeof defaults): void {
+  if (settings.user === "guest" && settings.password === "guest" && !isLoopbackHost(settings.host)) {
+    throw new Error(
+      `Refusing to listen on ${settings.host} with the well-known user guest and password guest. ` +
+        "Set another user and password, or listen on 127.0.0.1.",
+    );
+  }
+  if (settings.frameMax < 4096) throw new Error(`frameMax is ${settings.frameMax}; AMQP needs at least 4096 bytes`);
+  if (settings.frameMax > 131_072) throw new Error(`frameMax is ${settings.frameMax}; at most 131072 is supported`);
+}
+
+async function listen(server: Server, port: number, host: string): Promise<void> {
+  try {
+    server.listen({ port, host, backlog: 1024 });
+    await once(server, "listening");
+  } catch (error) {
+    throw listenError(error as NodeJS.ErrnoException, port, host);
+  }
+}
+
+function listenError(error: NodeJS.ErrnoException, port: number, host: string): Error {
+  const hint: Record<string, string> = {
+    EADDRINUSE: "another program listens there (a RabbitMQ?). Stop it, or choose another port.",
+    EACCES: "this user may not listen there. Choose a port above 1023.",
+    EADDRNOTAVAIL: "that is not an address of this machine.",
+  };
+  return new Error(`Cannot listen on ${host}:${port}: ${hint[error.code ?? ""] ?? error.message}`, { cause: error });
+}
+
+function isLoopbackHost(host: string): boolean {
+  return host === "localhost" || host === "::1" || host.startsWith("127.");
+}
+
+function urlHost(host: string): string {
+  if (host === "0.0.0.0" || host === "::") return "127.0.0.1";
+  return host.includes(":") ? `[${host}]` : host;
+}
+
+function defined<T extends object>(options: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]: Exclude<T[K], undefined>;
+  };
+}

@@ -1,0 +1,161 @@
+import { ByteWriter, MethodId, ReplyCode, type Method } from "../../wire/index.ts";
+import { ChannelError, ConnectionError } from "../errors.ts";
+import { redelivered, type Queue } from "../queues/index.ts";
+import { MessageView } from "../storage/index.ts";
+import { generateName } from "../virtual-host.ts";
+import { requeueInto, unimplemented, type Channel } from "./channel.ts";
+import { Consumer } from "./consumer.ts";
+import type { DeliveryHolder } from "./delivery-holder.ts";
+import { queueName } from "./queue-methods.ts";
+import type { DeliveryVisitor } from "./unacked-deliveries.ts";
+
+type MethodOf<Id extends Method["id"]> = Extract<Method, { readonly id: Id }>;
+
+/** Class basic, but for publishing, which the connection reads from the bytes. */
+export function handleBasicMethod(channel: Channel, method: Method): void {
+  switch (method.id) {
+    case MethodId.BasicQos:
+      return qos(channel, method);
+    case MethodId.BasicConsume:
+      return consume(channel, method);
+    case MethodId.BasicCancel:
+      return cancel(channel, method);
+    case MethodId.BasicGet:
+      return get(channel, method);
+    case MethodId.BasicAck:
+      return acknowledge(channel, Number(method.deliveryTag), method.multiple);
+    case MethodId.BasicReject:
+      return reject(channel, Number(method.deliveryTag), false, method.requeue);
+    case MethodId.BasicNack:
+      return reject(channel, Number(method.deliveryTag), method.multiple, method.requeue);
+    case MethodId.BasicRecover:
+      recover(channel, method.requeue);
+      return channel.send({ id: MethodId.BasicRecoverOk });
+    case MethodId.BasicRecoverAsync:
+      return recover(channel, method.requeue);
+    default:
+      throw unimplemented();
+  }
+}
+
+/** Takes one delivery, or all up to it, off the channel: they are done with. Tag 0 with `multiple` means all. */
+export function acknowledge(channel: Channel, tag: number, multiple: boolean): void {
+  settle(channel, tag, multiple, acknowledged);
+  channel.serveConsumers();
+}
+
+const acknowledged: DeliveryVisitor = (holder, handle, _flags, sequence) => {
+  holder.settled();
+  holder.queue.settle(handle, sequence);
+};
+
+function reject(channel: Channel, tag: number, multiple: boolean, requeue: boolean): void {
+  if (!requeue) {
+    acknowledge(channel, tag, multiple);
+    return;
+  }
+  const queues = new Set<Queue>();
+  settle(channel, tag, multiple, requeueInto(queues));
+  for (const queue of queues) queue.dispatch();
+  channel.serveConsumers();
+}
+
+/** @throws ChannelError 406 for a tag that is not waiting for an acknowledgement. */
+function settle(channel: Channel, tag: number, multiple: boolean, visit: DeliveryVisitor): void {
+  const { unacked } = channel;
+  if (!multiple) {
+    if (!unacked.takeOne(tag, visit)) throw unknownTag(tag);
+  } else if (tag === 0) {
+    unacked.takeUpTo(Number.POSITIVE_INFINITY, visit);
+  } else if (!unacked.takeUpTo(tag, visit)) {
+    throw unknownTag(tag);
+  }
+}
+
+function unknownTag(tag: number): ChannelError {
+  return new ChannelError(ReplyCode.PreconditionFailed, `unknown delivery tag ${tag}`);
+}
+
+/**
+ * Not global: for each consumer started on the channel from now on. Global: shared by all consumers of the channel.
+ * https://www.rabbitmq.com/docs/consumer-prefetch
+ */
+function qos(channel: Channel, method: MethodOf<typeof MethodId.BasicQos>): void {
+  if (method.prefetchSize !== 0) {
+    throw new ConnectionError(ReplyCode.NotImplemented, `prefetch_size!=0 (${method.prefetchSize})`);
+  }
+  if (method.global) channel.prefetch = method.prefetchCount;
+  else channel.consumerPrefetch = method.prefetchCount;
+  channel.send({ id: MethodId.BasicQosOk });
+  channel.serveConsumers();
+}
+
+/** `no-local` is accepted and, as in RabbitMQ, changes nothing. */
+function consume(channel: Channel, method: MethodOf<typeof MethodId.BasicConsume>): void {
+  const queue = channel.vhost.queueFor(queueName(channel, method.queue), channel.connection);
+  if (method.consumerTag !== "" && channel.consumers.has(method.consumerTag)) {
+    throw new ConnectionError(ReplyCode.NotAllowed, `attempt to reuse consumer tag '${method.consumerTag}'`);
+  }
+  if (queue.hasExclusiveConsumer || (method.exclusive && queue.consumerCount > 0)) {
+    throw new ChannelError(
+      ReplyCode.AccessRefused,
+      `queue '${queue.name}' in vhost '${channel.vhost.name}' in exclusive use`,
+    );
+  }
+  const tag = method.consumerTag === "" ? generateName("amq.ctag-") : method.consumerTag;
+  const consumer = new Consumer(channel, queue, {
+    tag,
+    noAck: method.noAck,
+    exclusive: method.exclusive,
+    prefetch: channel.consumerPrefetch,
+  });
+  channel.consumers.set(tag, consumer);
+  if (!method.noWait) channel.send({ id: MethodId.BasicConsumeOk, consumerTag: tag });
+  queue.addConsumer(consumer);
+  queue.dispatch();
+}
+
+/** Cancelling an unknown consumer is fine. Its unacknowledged deliveries stay with the channel. */
+function cancel(channel: Channel, method: MethodOf<typeof MethodId.BasicCancel>): void {
+  const consumer = channel.consumers.get(method.consumerTag);
+  if (consumer) channel.cancelConsumer(consumer);
+  if (!method.noWait) channel.send({ id: MethodId.BasicCancelOk, consumerTag: method.consumerTag });
+}
+
+function get(channel: Channel, method: MethodOf<typeof MethodId.BasicGet>): void {
+  const queue = channel.vhost.queueFor(queueName(channel, method.queue), channel.connection);
+  const message = new MessageView();
+  const taken = queue.take(message);
+  if (taken === null) {
+    channel.send({ id: MethodId.BasicGetEmpty });
+    return;
+  }
+  const { handle, flags, sequence } = taken;
+  const tag = channel.nextDeliveryTag++;
+  const payload = new ByteWriter(64 + message.routeLength);
+  payload.long(MethodId.BasicGetOk);
+  payload.longlong(BigInt(tag));
+  payload.octet(flags & redelivered);
+  payload.raw(message.bytes.subarray(message.routeAt, message.routeAt + message.routeLength));
+  payload.long(queue.readyCount);
+  channel.output.contentMethod(channel.id, payload.written(), message);
+  if (method.noAck) queue.settle(handle, sequence);
+  else channel.unacked.push(tag, new Getter(queue), handle, flags, sequence);
+}
+
+/** Holds a delivery that basic.get took: prefetch does not count it. */
+class Getter implements DeliveryHolder {
+  readonly queue: Queue;
+
+  constructor(queue: Queue) {
+    this.queue = queue;
+  }
+
+  settled(): void {}
+}
+
+function recover(channel: Channel, requeue: boolean): void {
+  if (!requeue) throw new ConnectionError(ReplyCode.NotImplemented, "requeue=false");
+  channel.requeueUnacked();
+  channel.serveConsumers();
+}

@@ -1,0 +1,205 @@
+import { MethodId, ReplyCode, type Method } from "../../wire/index.ts";
+import { ChannelError, ConnectionError, replyText } from "../errors.ts";
+import type { MessageStore, MessageView } from "../storage/index.ts";
+import type { Queue } from "../queues/index.ts";
+import type { VirtualHost } from "../virtual-host.ts";
+import { handleBasicMethod } from "./basic-methods.ts";
+import { handleChannelMethod } from "./channel-methods.ts";
+import { handleConfirmMethod } from "./confirm-methods.ts";
+import type { Consumer } from "./consumer.ts";
+import { ContentAssembly } from "./content-assembly.ts";
+import type { DeliveryVisitor } from "./unacked-deliveries.ts";
+import { UnackedDeliveries } from "./unacked-deliveries.ts";
+import { handleExchangeMethod } from "./exchange-methods.ts";
+import type { Output } from "./output.ts";
+import { Publisher, type PublisherOwner } from "./publisher.ts";
+import { handleQueueMethod } from "./queue-methods.ts";
+
+/** What a channel needs of its connection. */
+export interface ChannelConnection extends PublisherOwner {
+  readonly vhost: VirtualHost;
+  readonly store: MessageStore;
+  readonly output: Output;
+  readonly maxMessageBytes: number;
+  /** The client asked to be told when the broker cancels a consumer. */
+  readonly wantsCancelNotify: boolean;
+  /** The channel is closed on both sides; its number may be used again. */
+  channelClosed(channel: Channel): void;
+  /** A consumer waits for room in the output. */
+  consumerParked(consumer: Consumer): void;
+}
+
+/** One AMQP channel: its consumers, its unacknowledged deliveries and what it publishes. */
+export class Channel {
+  readonly id: number;
+  readonly connection: ChannelConnection;
+  readonly vhost: VirtualHost;
+  readonly output: Output;
+  readonly publisher: Publisher;
+  readonly unacked: UnackedDeliveries = new UnackedDeliveries();
+  readonly consumers: Map<string, Consumer> = new Map();
+  /** Unacknowledged deliveries that all consumers of the channel may have together (basic.qos global); 0 is unlimited. */
+  prefetch = 0;
+  /** The same for each consumer started from now on. */
+  consumerPrefetch = 0;
+  /** Unacknowledged deliveries made by consumers, not by basic.get. */
+  consumerUnacked = 0;
+  /** Tags restart per channel, so that they live here and not on the queue. */
+  nextDeliveryTag = 1;
+  /** The queue declared last on this channel, which an empty name stands for (AMQP 0-9-1 §1.7.2.1). */
+  lastQueueName = "";
+  /** We have sent channel.close and pass over everything until the client agrees. */
+  closing = false;
+  /** A message of which frames are still to come. */
+  assembly: ContentAssembly | null = null;
+
+  constructor(id: number, connection: ChannelConnection) {
+    this.id = id;
+    this.connection = connection;
+    this.vhost = connection.vhost;
+    this.output = connection.output;
+    this.publisher = new Publisher(id, connection.vhost, connection.store, connection.output, connection);
+  }
+
+  /** @throws ChannelError, ConnectionError */
+  handle(method: Method): void {
+    if (this.closing) {
+      this.handleWhileClosing(method);
+      return;
+    }
+    switch (method.id >>> 16) {
+      case 20:
+        return handleChannelMethod(this, method);
+      case 30:
+        // access.request: a leftover of AMQP 0-8 that old clients send. RabbitMQ agrees to anything, too.
+        return this.send({ id: MethodId.AccessRequestOk });
+      case 40:
+        return handleExchangeMethod(this, method);
+      case 50:
+        return handleQueueMethod(this, method);
+      case 60:
+        return handleBasicMethod(this, method);
+      case 85:
+        return handleConfirmMethod(this, method);
+      case 90:
+        throw new ConnectionError(
+          ReplyCode.NotImplemented,
+          "transactions are not carried out by this version of Warren; see docs/compatibility.md",
+        );
+      default:
+        throw unimplemented();
+    }
+  }
+
+  send(method: Method): void {
+    this.output.method(this.id, method);
+  }
+
+  /** Starts a message that its channel's next frames bring. */
+  expectContent(route: Uint8Array, mandatory: boolean): void {
+    this.assembly = new ContentAssembly(route, mandatory, this.connection.maxMessageBytes);
+  }
+
+  header(payload: Uint8Array): void {
+    if (this.closing) return;
+    if (this.assembly === null) throw notAMethod();
+    if (this.assembly.header(payload)) this.publishAssembled();
+  }
+
+  body(payload: Uint8Array): void {
+    if (this.closing) return;
+    if (this.assembly === null) throw notAMethod();
+    if (this.assembly.body(payload)) this.publishAssembled();
+  }
+
+  /** Serves the consumers that had no credit and have some now. */
+  serveConsumers(): void {
+    for (const consumer of this.consumers.values()) {
+      if (consumer.parked && consumer.hasCredit()) consumer.queue.resume(consumer);
+    }
+  }
+
+  consumerParked(consumer: Consumer): void {
+    if (this.output.full) this.connection.consumerParked(consumer);
+  }
+
+  consumerCancelledByQueue(consumer: Consumer): void {
+    this.consumers.delete(consumer.tag);
+    if (this.closing || !this.connection.wantsCancelNotify) return;
+    this.send({ id: MethodId.BasicCancel, consumerTag: consumer.tag, noWait: true });
+  }
+
+  cancelConsumer(consumer: Consumer): void {
+    this.consumers.delete(consumer.tag);
+    const { queue } = consumer;
+    queue.removeConsumer(consumer);
+    // An auto-delete queue goes with its last consumer. One that never had any stays (AMQP 0-9-1 §1.7.2.1).
+    if (queue.autoDelete && queue.consumerCount === 0) this.vhost.deleteQueue(queue);
+  }
+
+  /** Gives all unacknowledged deliveries back to their queues, each to its original position. */
+  requeueUnacked(): void {
+    const queues = new Set<Queue>();
+    this.unacked.takeUpTo(Number.POSITIVE_INFINITY, requeueInto(queues));
+    for (const queue of queues) queue.dispatch();
+  }
+
+  /** Closes the channel because of an error of the client's. The connection goes on. */
+  fail(error: ChannelError, methodId: number): void {
+    this.send({
+      id: MethodId.ChannelClose,
+      replyCode: error.code,
+      replyText: replyText(error.code, error.message),
+      classId: methodId >>> 16,
+      methodId: methodId & 0xffff,
+    });
+    this.release();
+    this.closing = true;
+  }
+
+  /** Ends what the channel holds: consumers first, so that what it gives back goes to others. */
+  release(): void {
+    this.assembly = null;
+    this.publisher.close();
+    for (const consumer of this.consumers.values()) this.cancelConsumer(consumer);
+    this.requeueUnacked();
+  }
+
+  private publishAssembled(): void {
+    const { message, mandatory } = this.assembly!;
+    this.assembly = null;
+    this.publish(message, mandatory);
+  }
+
+  publish(message: MessageView, mandatory: boolean): void {
+    this.publisher.publish(message, mandatory);
+  }
+
+  private handleWhileClosing(method: Method): void {
+    if (method.id === MethodId.ChannelClose) this.send({ id: MethodId.ChannelCloseOk });
+    if (method.id === MethodId.ChannelClose || method.id === MethodId.ChannelCloseOk) {
+      this.connection.channelClosed(this);
+    }
+  }
+}
+
+/** Gives deliveries back to their queues and notes which queues have to be dispatched. */
+export function requeueInto(queues: Set<Queue>): DeliveryVisitor {
+  return (holder, handle, flags, sequence) => {
+    holder.settled();
+    holder.queue.requeue(handle, flags, sequence);
+    queues.add(holder.queue);
+  };
+}
+
+/** A method that only a server sends, or that makes no sense on this channel. In RabbitMQ's words. */
+export function unimplemented(): ConnectionError {
+  return new ConnectionError(ReplyCode.CommandInvalid, "unimplemented method");
+}
+
+function notAMethod(): ConnectionError {
+  return new ConnectionError(
+    ReplyCode.UnexpectedFrame,
+    "expected method frame, got non method frame instead",
+  );
+}

@@ -1,0 +1,509 @@
+/**
+ * Hot path: `receive` reads every frame. Benchmark: T16, T1K, P1K in bench/.
+ *
+ * One client connection: frames in, by state; errors out, as channel.close or connection.close.
+ */
+import type { Socket } from "node:net";
+import type { Clock, Logger, Timer } from "../../base/index.ts";
+import {
+  ByteReader,
+  FrameType,
+  frameEnd,
+  MalformedError,
+  MethodId,
+  methodName,
+  readMethod,
+  ReplyCode,
+  type Method,
+} from "../../wire/index.ts";
+import type { Users } from "../auth/index.ts";
+import { ChannelError, ConnectionError, replyText } from "../errors.ts";
+import { MessageView, type MessageStore } from "../storage/index.ts";
+import type { VirtualHost } from "../virtual-host.ts";
+import { acknowledge } from "./basic-methods.ts";
+import type { BufferPool } from "./buffer-pool.ts";
+import { Channel, type ChannelConnection } from "./channel.ts";
+import type { Consumer } from "./consumer.ts";
+import { notAHeader } from "./content-assembly.ts";
+import { Handshake, type Tuning } from "./handshake.ts";
+import { Heartbeat } from "./heartbeat.ts";
+import { Output, type OutputOwner } from "./output.ts";
+import { SocketReader, type ReadResources, type Receiver } from "./socket-reader.ts";
+
+/** What all connections of a broker share. */
+export interface ConnectionContext {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly users: Users;
+  readonly store: MessageStore;
+  readonly virtualHosts: ReadonlyMap<string, VirtualHost>;
+  readonly outputBuffers: BufferPool;
+  readonly reading: ReadResources;
+  readonly staticReads: boolean;
+  readonly limits: ConnectionLimits;
+  /** Accepted from loopback only. */
+  readonly loopbackUser: string | undefined;
+  connectionEnded(connection: Connection): void;
+}
+
+export interface ConnectionLimits {
+  /** Offered in connection.tune. */
+  readonly channelMax: number;
+  readonly frameMax: number;
+  readonly heartbeatSeconds: number;
+  readonly maxMessageBytes: number;
+  /** From accept to connection.open; RabbitMQ's `handshake_timeout`. */
+  readonly handshakeTimeoutMs: number;
+}
+
+/** While the peer leaves this much of our replies unread, we do not read from it. Deliveries stop far earlier. */
+const unreadRepliesAt = 16 << 20;
+/** How long the peer may take to answer connection.close. */
+const closeTimeoutMs = 5_000;
+const protocolHeader = Uint8Array.of(65, 77, 81, 80, 0, 0, 9, 1);
+
+type State = "protocol-header" | "handshake" | "open" | "closing" | "ended";
+
+export class Connection implements ChannelConnection, Receiver, OutputOwner {
+  readonly output: Output;
+  readonly store: MessageStore;
+  readonly maxMessageBytes: number;
+  vhost!: VirtualHost;
+  wantsCancelNotify = false;
+  private readonly context: ConnectionContext;
+  private readonly socket: Socket;
+  private readonly reader: SocketReader;
+  private readonly log: Logger;
+  private readonly peer: string;
+  private readonly handshake: Handshake;
+  private readonly heartbeat: Heartbeat;
+  private readonly channels = new Map<number, Channel>();
+  private readonly message = new MessageView();
+  private state: State = "protocol-header";
+  private deadline: Timer;
+  private parked: Consumer[] = [];
+  private channelMax = 0;
+  private frameMax: number;
+  private lastChannel: Channel | null = null;
+  /** Where the frame in hand ends: parsing goes on there after an error. */
+  private nextFrame = 0;
+  private currentChannel = 0;
+  private currentMethod = 0;
+
+  constructor(accepted: Socket, context: ConnectionContext) {
+    this.context = context;
+    this.peer = `${accepted.remoteAddress}:${accepted.remotePort}`;
+    const fromLoopback = isLoopback(accepted.remoteAddress);
+    this.reader = new SocketReader(accepted, context.reading, context.staticReads);
+    this.socket = this.reader.socket;
+    this.socket.setNoDelay(true);
+    this.log = context.log;
+    this.store = context.store;
+    this.maxMessageBytes = context.limits.maxMessageBytes;
+    this.frameMax = context.limits.frameMax;
+    this.output = new Output(this.socket, context.reading.turn, context.outputBuffers, this);
+    this.handshake = new Handshake(context, this.output, fromLoopback);
+    this.heartbeat = new Heartbeat(context.clock, this.output, this.reader, (seconds) => {
+      this.log.warn({ peer: this.peer }, `missed heartbeats from client, timeout: ${seconds}s`);
+      this.socket.destroy();
+    });
+    this.deadline = context.clock.after(context.limits.handshakeTimeoutMs, () => {
+      this.log.warn({ peer: this.peer }, "handshake timeout");
+      this.socket.destroy();
+    });
+    this.socket.on("error", (error) => this.log.debug({ peer: this.peer, error: error.message }, "socket error"));
+    this.socket.on("close", () => this.end());
+    this.reader.start(this);
+  }
+
+  /** Takes whole frames from `bytes[start, end)`; returns where the first incomplete one starts. */
+  receive(bytes: Uint8Array, view: DataView, start: number, end: number): number {
+    this.heartbeat.received = true;
+    let at = start;
+    if (this.state === "protocol-header") {
+      if (end - at < 8) return at;
+      if (!this.acceptProtocol(bytes, at)) return end;
+      at += 8;
+    }
+    while (this.state !== "ended") {
+      try {
+        at = this.frames(bytes, view, at, end);
+        break;
+      } catch (error) {
+        this.fail(error);
+        at = this.nextFrame;
+      }
+    }
+    if (this.state === "ended") return end;
+    if (this.output.unsentBytes > unreadRepliesAt) this.reader.hold();
+    return at;
+  }
+
+  private frames(bytes: Uint8Array, view: DataView, start: number, end: number): number {
+    let at = start;
+    while (end - at >= 8) {
+      const size = view.getUint32(at + 3);
+      if (size > this.frameMax - 8) throw this.frameTooLarge(bytes, at, size, end);
+      const next = at + 8 + size;
+      if (next > end) return at;
+      this.nextFrame = next;
+      if (bytes[next - 1] !== frameEnd) throw this.wrongFrameEnd(bytes, at, next);
+      if (bytes[at] === FrameType.Method && size >= 4 && this.state === "open") {
+        const id = view.getUint32(at + 7);
+        if (id === MethodId.BasicPublish) {
+          at = this.publish(bytes, view, at, next, end);
+          continue;
+        }
+        if (id === MethodId.BasicAck && size === 13) {
+          this.acknowledge(view, at);
+          at = next;
+          continue;
+        }
+      }
+      this.frame(bytes, view, at, next);
+      at = next;
+    }
+    return at;
+  }
+
+  /**
+   * basic.publish with its content. If header and body have arrived, in one frame each, the message is published from
+   * the read buffer; otherwise it is put together frame by frame. Returns where the next frame starts.
+   */
+  private publish(bytes: Uint8Array, view: DataView, at: number, next: number, end: number): number {
+    const channelId = view.getUint16(at + 1);
+    const channel = this.openChannel(channelId, MethodId.BasicPublish);
+    if (channel.closing) return next;
+    if (channel.assembly !== null) {
+      channel.assembly = null;
+      throw notAHeader();
+    }
+    // Payload: method id, a reserved short, exchange, routing key, bits.
+    const routeAt = at + 13;
+    const keyAt = routeAt + 1 + bytes[routeAt]!;
+    const bitsAt = keyAt + 1 + (keyAt < next ? bytes[keyAt]! : 0);
+    if (bitsAt !== next - 2) throw new MalformedError("basic.publish's exchange and routing key do not fill its frame");
+    const bits = bytes[bitsAt]!;
+    if (bits & 2) throw new ConnectionError(ReplyCode.NotImplemented, "immediate=true");
+    const mandatory = (bits & 1) !== 0;
+
+    const headerEnd = this.wholeFrame(bytes, view, next, end, FrameType.Header, channelId);
+    if (headerEnd > 0 && headerEnd - next >= 22 && view.getInt32(next + 7) === 0x003c_0000) {
+      const bodyLength = view.getUint32(next + 15);
+      const bodyAt = headerEnd + 7;
+      const contentEnd =
+        bodyLength === 0 ? headerEnd : this.wholeFrame(bytes, view, headerEnd, end, FrameType.Body, channelId);
+      const isWhole = contentEnd > 0 && (bodyLength === 0 || contentEnd - headerEnd - 8 === bodyLength);
+      if (isWhole && view.getUint32(next + 11) === 0) {
+        const { message } = this;
+        message.bytes = bytes;
+        message.view = view;
+        message.routeAt = routeAt;
+        message.routeLength = bitsAt - routeAt;
+        message.propertiesAt = next + 19;
+        message.propertiesLength = headerEnd - 1 - message.propertiesAt;
+        message.bodyAt = bodyAt;
+        message.bodyLength = bodyLength;
+        this.nextFrame = contentEnd;
+        channel.publish(message, mandatory);
+        return contentEnd;
+      }
+    }
+    channel.expectContent(bytes.subarray(routeAt, bitsAt), mandatory);
+    return next;
+  }
+
+  /** Where the frame at `at` ends, if it is wholly there and of this type and channel; 0 otherwise. */
+  private wholeFrame(
+    bytes: Uint8Array,
+    view: DataView,
+    at: number,
+    end: number,
+    type: number,
+    channel: number,
+  ): number {
+    if (end - at < 8 || bytes[at] !== type || view.getUint16(at + 1) !== channel) return 0;
+    const next = at + 8 + view.getUint32(at + 3);
+    return next <= end && next - at <= this.frameMax && bytes[next - 1] === frameEnd ? next : 0;
+  }
+
+  private acknowledge(view: DataView, at: number): void {
+    const channel = this.openChannel(view.getUint16(at + 1), MethodId.BasicAck);
+    if (channel.closing) return;
+    if (channel.assembly !== null) {
+      channel.assembly = null;
+      throw notAHeader();
+    }
+    const tag = view.getUint32(at + 11) * 0x1_0000_0000 + view.getUint32(at + 15);
+    acknowledge(channel, tag, (view.getUint8(at + 19) & 1) !== 0);
+  }
+
+  /** Any frame that has no path of its own above. */
+  private frame(bytes: Uint8Array, view: DataView, at: number, next: number): void {
+    const channel = view.getUint16(at + 1);
+    const payload = bytes.subarray(at + 7, next - 1);
+    this.currentChannel = channel;
+    this.currentMethod = 0;
+    switch (bytes[at]) {
+      case FrameType.Method:
+        return this.methodFrame(channel, payload);
+      case FrameType.Header:
+        if (this.state === "closing") return;
+        this.currentMethod = this.channels.get(channel)?.assembly ? MethodId.BasicPublish : 0;
+        return this.openChannel(channel, this.currentMethod).header(payload);
+      case FrameType.Body:
+        if (this.state === "closing") return;
+        this.currentMethod = this.channels.get(channel)?.assembly ? MethodId.BasicPublish : 0;
+        return this.openChannel(channel, this.currentMethod).body(payload);
+      case FrameType.Heartbeat:
+        if (payload.length > 0) throw frameError(bytes, at, next, "unknown_frame");
+        if (channel !== 0) throw new ConnectionError(ReplyCode.UnexpectedFrame, frameText(bytes, at, next));
+        return;
+      default:
+        throw frameError(bytes, at, next, "unknown_frame");
+    }
+  }
+
+  private methodFrame(channelId: number, payload: Uint8Array): void {
+    const reader = new ByteReader(payload);
+    const id = reader.long();
+    this.currentMethod = id;
+    const assembling = this.channels.get(channelId);
+    if (assembling?.assembly) {
+      assembling.assembly = null;
+      this.currentMethod = MethodId.BasicPublish;
+      throw notAHeader();
+    }
+    const method = readMethod(id, reader);
+    if (method === undefined) {
+      throw new ConnectionError(ReplyCode.CommandInvalid, `unknown method ${id >>> 16}.${id & 0xffff}`);
+    }
+    if (reader.remaining > 0) throw new MalformedError(`${methodName(id)} has ${reader.remaining} bytes too many`);
+    this.log.debug({ peer: this.peer, channel: channelId, method: methodName(id) }, "method");
+    if (this.state === "closing") this.whileClosing(method);
+    else if (this.state === "handshake") this.duringHandshake(channelId, method);
+    else if (channelId === 0) this.connectionMethod(method);
+    else if (method.id === MethodId.ChannelOpen && !this.channels.has(channelId)) this.openNewChannel(channelId);
+    else this.openChannel(channelId, id).handle(method);
+  }
+
+  private duringHandshake(channelId: number, method: Method): void {
+    if (channelId !== 0) {
+      throw new ConnectionError(ReplyCode.ChannelError, "a channel is used before connection.open-ok");
+    }
+    if (method.id === MethodId.ConnectionClose) return this.closedByClient();
+    // RabbitMQ names no method when it refuses a login.
+    if (method.id === MethodId.ConnectionStartOk) this.currentMethod = 0;
+    if (this.handshake.handle(method)) this.opened(this.handshake.result());
+    else if (method.id === MethodId.ConnectionTuneOk) this.applyTuning(this.handshake.tuning!);
+  }
+
+  private applyTuning(tuning: Tuning): void {
+    this.channelMax = tuning.channelMax;
+    this.frameMax = tuning.frameMax;
+    this.output.frameMax = tuning.frameMax;
+    this.heartbeat.start(tuning.heartbeatSeconds);
+  }
+
+  private opened(result: { vhost: VirtualHost; wantsCancelNotify: boolean; user: string }): void {
+    this.deadline.cancel();
+    this.vhost = result.vhost;
+    this.wantsCancelNotify = result.wantsCancelNotify;
+    this.state = "open";
+    this.log.info({ peer: this.peer, user: result.user, vhost: result.vhost.name }, "connection open");
+  }
+
+  private connectionMethod(method: Method): void {
+    switch (method.id) {
+      case MethodId.ConnectionClose:
+        return this.closedByClient();
+      case MethodId.ConnectionUpdateSecret:
+        // The new secret counts at the next login; PLAIN credentials do not expire in between.
+        return this.output.method(0, { id: MethodId.ConnectionUpdateSecretOk });
+      case MethodId.ConnectionCloseOk:
+        return;
+      default:
+        throw new ConnectionError(ReplyCode.ChannelError, "unexpected method in connection state running");
+    }
+  }
+
+  private openNewChannel(channelId: number): void {
+    if (this.channels.size >= this.channelMax) {
+      throw new ConnectionError(
+        ReplyCode.NotAllowed,
+        `number of channels opened (${this.channels.size}) has reached the negotiated channel_max (${this.channelMax})`,
+      );
+    }
+    const channel = new Channel(channelId, this);
+    this.channels.set(channelId, channel);
+    channel.send({ id: MethodId.ChannelOpenOk });
+  }
+
+  private openChannel(channelId: number, methodId: number): Channel {
+    this.currentChannel = channelId;
+    this.currentMethod = methodId;
+    const { lastChannel } = this;
+    if (lastChannel !== null && lastChannel.id === channelId) return lastChannel;
+    const channel = this.channels.get(channelId);
+    if (!channel) {
+      throw channelId === 0
+        ? new ConnectionError(ReplyCode.ChannelError, "unexpected method in connection state running")
+        : new ConnectionError(ReplyCode.ChannelError, "expected 'channel.open'");
+    }
+    this.lastChannel = channel;
+    return channel;
+  }
+
+  channelClosed(channel: Channel): void {
+    this.channels.delete(channel.id);
+    this.lastChannel = null;
+  }
+
+  consumerParked(consumer: Consumer): void {
+    this.parked.push(consumer);
+  }
+
+  outputReady(): void {
+    const { parked } = this;
+    this.parked = [];
+    for (const consumer of parked) {
+      // Those behind one that filled the output again are parked already; they just stay in line.
+      if (consumer.parked && !consumer.hasCredit() && this.output.full) this.parked.push(consumer);
+      else if (consumer.parked && consumer.hasCredit()) consumer.queue.resume(consumer);
+    }
+    if (this.output.unsentBytes < unreadRepliesAt) this.reader.release();
+  }
+
+  outpacing(): void {
+    this.reader.outpacing = true;
+  }
+
+  /** Closes the connection from our side: tells the client why, waits for its close-ok, then ends the socket. */
+  close(code: ReplyCode, text: string): void {
+    if (this.state === "ended" || this.state === "closing") return;
+    if (this.state === "protocol-header") {
+      this.socket.destroy();
+      return;
+    }
+    this.output.method(0, {
+      id: MethodId.ConnectionClose,
+      replyCode: code,
+      replyText: replyText(code, text),
+      classId: this.currentMethod >>> 16,
+      methodId: this.currentMethod & 0xffff,
+    });
+    this.release();
+    this.state = "closing";
+    this.deadline.cancel();
+    this.deadline = this.context.clock.after(closeTimeoutMs, () => this.socket.destroy());
+  }
+
+  /** Ends the socket at once. */
+  destroy(): void {
+    this.socket.destroy();
+  }
+
+  private acceptProtocol(bytes: Uint8Array, at: number): boolean {
+    for (let index = 0; index < 8; index++) {
+      if (bytes[at + index] === protocolHeader[index]) continue;
+      // Another protocol or version: say which one is spoken here and hang up (AMQP 0-9-1 §4.2.2).
+      this.log.warn({ peer: this.peer, bytes: Buffer.from(bytes.subarray(at, at + 8)).toString("hex") }, "bad header");
+      this.socket.end(Buffer.from(protocolHeader));
+      this.state = "ended";
+      return false;
+    }
+    this.state = "handshake";
+    this.handshake.start();
+    return true;
+  }
+
+  private closedByClient(): void {
+    this.release();
+    this.output.method(0, { id: MethodId.ConnectionCloseOk });
+    this.output.flush();
+    this.socket.end();
+    this.state = "ended";
+  }
+
+  private whileClosing(method: Method): void {
+    if (method.id === MethodId.ConnectionClose) return this.closedByClient();
+    if (method.id !== MethodId.ConnectionCloseOk) return;
+    this.output.flush();
+    this.socket.end();
+    this.state = "ended";
+  }
+
+  /** The one place where errors become frames. */
+  private fail(error: unknown): void {
+    if (this.state === "closing") return;
+    if (error instanceof ChannelError) {
+      const channel = this.channels.get(this.currentChannel);
+      this.log.warn({ peer: this.peer, channel: this.currentChannel, code: error.code }, error.message);
+      if (channel) return channel.fail(error, this.currentMethod);
+    }
+    const known = error instanceof ConnectionError || error instanceof ChannelError;
+    if (known || error instanceof MalformedError) {
+      this.log.warn({ peer: this.peer, channel: this.currentChannel }, error.message);
+    } else {
+      this.log.error({ peer: this.peer, error: (error as Error).stack }, "internal error");
+    }
+    if (this.handshake.hangsUpSilently) {
+      this.socket.destroy();
+      this.state = "ended";
+      return;
+    }
+    if (known) this.close(error.code, error.message);
+    else if (error instanceof MalformedError) this.close(ReplyCode.FrameError, error.message);
+    else this.close(ReplyCode.InternalError, "");
+  }
+
+  private frameTooLarge(bytes: Uint8Array, at: number, size: number, end: number): ConnectionError {
+    // The frame cannot be skipped: whatever follows is not to be trusted.
+    this.nextFrame = end;
+    this.currentMethod = 0;
+    return new ConnectionError(
+      ReplyCode.FrameError,
+      `type ${bytes[at]}, all octets = <<>>: {frame_too_large,${size},${this.frameMax - 8}}`,
+    );
+  }
+
+  private wrongFrameEnd(bytes: Uint8Array, at: number, next: number): ConnectionError {
+    this.currentMethod = 0;
+    return frameError(bytes, at, next, `{invalid_frame_end_marker,${bytes[next - 1]}}`);
+  }
+
+  /** Gives everything back that the connection holds. */
+  private release(): void {
+    for (const channel of this.channels.values()) channel.release();
+    this.channels.clear();
+    this.lastChannel = null;
+    if (this.vhost) this.vhost.deleteExclusiveQueues(this);
+    this.parked = [];
+  }
+
+  private end(): void {
+    if (this.state !== "ended") this.log.debug({ peer: this.peer, state: this.state }, "connection lost");
+    this.release();
+    this.state = "ended";
+    this.deadline.cancel();
+    this.heartbeat.stop();
+    this.output.flush();
+    this.reader.close();
+    this.context.connectionEnded(this);
+  }
+}
+
+function isLoopback(address: string | undefined): boolean {
+  return address === "::1" || /^(::ffff:)?127\./.test(address ?? "");
+}
+
+/** A frame that cannot be right, described as RabbitMQ does. */
+function frameError(bytes: Uint8Array, at: number, next: number, reason: string): ConnectionError {
+  return new ConnectionError(ReplyCode.FrameError, `${frameText(bytes, at, next)}: ${reason}`);
+}
+
+function frameText(bytes: Uint8Array, at: number, next: number): string {
+  const payload = bytes.subarray(at + 7, next - 1);
+  const shown = payload.length <= 16 ? "all octets" : "first 16 octets";
+  return `type ${bytes[at]}, ${shown} = <<${payload.subarray(0, 16).join(",")}>>`;
+}

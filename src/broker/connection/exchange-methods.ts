@@ -1,0 +1,36 @@
+import { MethodId, type Method } from "../../wire/index.ts";
+import { refuseDefaultExchange } from "../virtual-host.ts";
+import { unimplemented, type Channel } from "./channel.ts";
+import { cleanName } from "./names.ts";
+
+/** Class exchange: declare, delete, and bindings between exchanges (https://www.rabbitmq.com/docs/e2e). */
+export function handleExchangeMethod(channel: Channel, method: Method): void {
+  const { vhost } = channel;
+  switch (method.id) {
+    case MethodId.ExchangeDeclare: {
+      const name = cleanName(method.exchange);
+      if (method.passive) {
+        refuseDefaultExchange(name);
+        vhost.exchange(name);
+      } else {
+        vhost.declareExchange(name, method.type, method);
+      }
+      if (!method.noWait) channel.send({ id: MethodId.ExchangeDeclareOk });
+      return;
+    }
+    case MethodId.ExchangeDelete:
+      vhost.deleteExchange(cleanName(method.exchange), method.ifUnused);
+      if (!method.noWait) channel.send({ id: MethodId.ExchangeDeleteOk });
+      return;
+    case MethodId.ExchangeBind:
+      vhost.bindExchange(cleanName(method.destination), cleanName(method.source), method.routingKey, method.arguments);
+      if (!method.noWait) channel.send({ id: MethodId.ExchangeBindOk });
+      return;
+    case MethodId.ExchangeUnbind:
+      vhost.unbindExchange(cleanName(method.destination), cleanName(method.source), method.routingKey, method.arguments);
+      if (!method.noWait) channel.send({ id: MethodId.ExchangeUnbindOk });
+      return;
+    default:
+      throw unimplemented();
+  }
+}

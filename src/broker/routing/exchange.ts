@@ -1,0 +1,92 @@
+import { sameTable, type FieldTable } from "../../wire/index.ts";
+import { DirectExchange } from "./direct.ts";
+import type { Binding, ExchangeType, ExchangeTypeName, RoutedMessage, RoutingTarget } from "./exchange-type.ts";
+import { FanoutExchange } from "./fanout.ts";
+import { HeadersExchange } from "./headers.ts";
+import { TopicExchange } from "./topic.ts";
+
+const implementations: Record<ExchangeTypeName, new () => ExchangeType> = {
+  direct: DirectExchange,
+  fanout: FanoutExchange,
+  headers: HeadersExchange,
+  topic: TopicExchange,
+};
+
+export interface ExchangeOptions {
+  readonly durable: boolean;
+  readonly autoDelete: boolean;
+  /** Only other exchanges may route to it; clients may not publish to it. */
+  readonly internal: boolean;
+  readonly arguments: FieldTable;
+}
+
+/** An exchange with its bindings. */
+export class Exchange implements RoutingTarget {
+  readonly name: string;
+  readonly typeName: ExchangeTypeName;
+  readonly options: ExchangeOptions;
+  private readonly type: ExchangeType;
+  /** By destination and routing key, so that neither thousands of queues nor thousands of keys make a bind slow. */
+  private readonly byDestination = new Map<RoutingTarget, Map<string, Binding[]>>();
+  bindingCount = 0;
+
+  constructor(name: string, typeName: ExchangeTypeName, options: ExchangeOptions) {
+    this.name = name;
+    this.typeName = typeName;
+    this.options = options;
+    this.type = new implementations[typeName]();
+  }
+
+  get needsHeaders(): boolean {
+    return this.type.needsHeaders;
+  }
+
+  /** The same destination, key and arguments make the same binding: false when it was there already. */
+  bind(binding: Binding): boolean {
+    const alike = this.alike(binding);
+    if (alike.some((existing) => sameTable(existing.arguments, binding.arguments))) return false;
+    this.type.add(binding);
+    let byKey = this.byDestination.get(binding.destination);
+    if (!byKey) {
+      byKey = new Map();
+      this.byDestination.set(binding.destination, byKey);
+    }
+    byKey.set(binding.routingKey, [...alike, binding]);
+    this.bindingCount++;
+    return true;
+  }
+
+  /** False when there was no such binding. */
+  unbind(binding: Binding): boolean {
+    const alike = this.alike(binding);
+    const found = alike.find((existing) => sameTable(existing.arguments, binding.arguments));
+    if (!found) return false;
+    this.type.remove(found);
+    this.bindingCount--;
+    const byKey = this.byDestination.get(binding.destination)!;
+    if (alike.length > 1) byKey.set(binding.routingKey, alike.filter((other) => other !== found));
+    else byKey.delete(binding.routingKey);
+    if (byKey.size === 0) this.byDestination.delete(binding.destination);
+    return true;
+  }
+
+  /** Removes all bindings to a queue or exchange that is gone; says how many there were. */
+  forget(destination: RoutingTarget): number {
+    const byKey = this.byDestination.get(destination);
+    if (!byKey) return 0;
+    this.byDestination.delete(destination);
+    const bindings = [...byKey.values()].flat();
+    for (const binding of bindings) this.type.remove(binding);
+    this.bindingCount -= bindings.length;
+    return bindings.length;
+  }
+
+  route(message: RoutedMessage, collect: (target: RoutingTarget) => void): void {
+    this.type.route(message, collect);
+  }
+
+  /** The bindings with the same destination and routing key; they differ in their arguments. */
+  private alike(binding: Binding): readonly Binding[] {
+    return this.byDestination.get(binding.destination)?.get(binding.routingKey) ?? [];
+  }
+}

@@ -1,0 +1,391 @@
+import { randomBytes } from "node:crypto";
+import { emptyTable, ReplyCode, sameValue, type FieldTable, type FieldValue } from "../wire/index.ts";
+import { ChannelError, ConnectionError } from "./errors.ts";
+import { Queue, type QueueOptions } from "./queues/index.ts";
+import type { Route } from "./route.ts";
+import {
+  Exchange,
+  exchangeTypeNames,
+  type Binding,
+  type ExchangeOptions,
+  type ExchangeTypeName,
+  type RoutingTarget,
+} from "./routing/index.ts";
+import type { MessageStore } from "./storage/index.ts";
+
+/** Exchanges that every virtual host has. https://www.rabbitmq.com/docs/exchanges#default-exchanges */
+const predeclared: readonly [string, ExchangeTypeName][] = [
+  ["amq.direct", "direct"],
+  ["amq.fanout", "fanout"],
+  ["amq.topic", "topic"],
+  ["amq.headers", "headers"],
+  ["amq.match", "headers"],
+];
+
+/** Routes kept per exchange. Past that all are forgotten: a flood of ever new keys must not fill the memory. */
+const cachedRoutes = 4096;
+
+/**
+ * Queue arguments that change what becomes of messages and that this version does not carry out. Refused, because a
+ * queue that silently ignores them would keep or lose messages against its owner's will.
+ */
+const refusedArguments = new Set([
+  "x-message-ttl",
+  "x-expires",
+  "x-max-length",
+  "x-max-length-bytes",
+  "x-overflow",
+  "x-dead-letter-exchange",
+  "x-dead-letter-routing-key",
+  "x-max-priority",
+  "x-single-active-consumer",
+]);
+
+/** A name space of exchanges, queues and bindings. */
+export class VirtualHost {
+  readonly name: string;
+  /** Grows with every change of exchanges, queues or bindings: whoever keeps a {@link Route} compares it. */
+  topologyVersion = 1;
+  private readonly store: MessageStore;
+  private readonly exchanges = new Map<string, Exchange>();
+  private readonly queues = new Map<string, Queue>();
+  /** Exclusive queues by the connection that owns them. */
+  private readonly exclusive = new Map<object, Set<Queue>>();
+  private readonly routes = new Map<string, Map<string, Route>>();
+  private routesVersion = 0;
+
+  constructor(name: string, store: MessageStore) {
+    this.name = name;
+    this.store = store;
+    for (const [exchange, type] of predeclared) {
+      const options = { durable: true, autoDelete: false, internal: false, arguments: emptyTable };
+      this.exchanges.set(exchange, new Exchange(exchange, type, options));
+    }
+  }
+
+  /** Finds the queues for a message. Hot callers keep the answer and compare its version. */
+  route(exchangeName: string, routingKey: string, headers: () => FieldTable): Route {
+    if (this.routesVersion !== this.topologyVersion) {
+      this.routes.clear();
+      this.routesVersion = this.topologyVersion;
+    }
+    let byKey = this.routes.get(exchangeName);
+    const cached = byKey?.get(routingKey);
+    if (cached) return cached;
+    const route = this.findRoute(exchangeName, routingKey, headers);
+    if (route.version < 0) return route;
+    if (!byKey || byKey.size >= cachedRoutes) {
+      byKey = new Map();
+      this.routes.set(exchangeName, byKey);
+    }
+    byKey.set(routingKey, route);
+    return route;
+  }
+
+  private findRoute(exchangeName: string, routingKey: string, headers: () => FieldTable): Route {
+    // The default exchange is bound to every queue by its name (AMQP 0-9-1 §3.1.3.1).
+    if (exchangeName === "") {
+      const queue = this.queues.get(routingKey);
+      return { queues: queue ? [queue] : [], version: this.topologyVersion };
+    }
+    const start = this.exchange(exchangeName);
+    if (start.options.internal) {
+      throw new ChannelError(
+        ReplyCode.AccessRefused,
+        `cannot publish to internal exchange '${exchangeName}' in vhost '${this.name}'`,
+      );
+    }
+    const queues = new Set<Queue>();
+    const visited = new Set<Exchange>([start]);
+    let cacheable = true;
+    // Exchanges may be bound in a circle: each is visited once, by this set that grows while it is walked.
+    for (const exchange of visited) {
+      if (exchange.needsHeaders) cacheable = false;
+      exchange.route({ routingKey, headers }, (target) => {
+        if (target instanceof Queue) queues.add(target);
+        else visited.add(target as Exchange);
+      });
+    }
+    return { queues: [...queues], version: cacheable ? this.topologyVersion : -1 };
+  }
+
+  /** @throws ChannelError 404 */
+  exchange(name: string): Exchange {
+    const exchange = this.exchanges.get(name);
+    if (!exchange) throw this.notFound("exchange", name);
+    return exchange;
+  }
+
+  /** Declaring what exists is fine if it is the same. @throws ChannelError 403, 406; ConnectionError 503 */
+  declareExchange(name: string, type: string, options: ExchangeOptions): void {
+    refuseDefaultExchange(name);
+    const typeName = exchangeTypeNames.find((known) => known === type);
+    if (typeName === undefined) {
+      throw new ConnectionError(ReplyCode.CommandInvalid, `invalid exchange type '${type}'`);
+    }
+    const existing = this.exchanges.get(name);
+    if (existing) {
+      const scope = `exchange '${name}' in vhost '${this.name}'`;
+      assertSame(scope, "type", type, existing.typeName);
+      assertSame(scope, "durable", options.durable, existing.options.durable);
+      assertSame(scope, "auto_delete", options.autoDelete, existing.options.autoDelete);
+      assertSame(scope, "internal", options.internal, existing.options.internal);
+      assertSameArgument(scope, "alternate-exchange", options.arguments, existing.options.arguments);
+      return;
+    }
+    refuseReservedName("exchange", name);
+    if (options.arguments.has("alternate-exchange")) throw notYet("alternate-exchange");
+    this.exchanges.set(name, new Exchange(name, typeName, options));
+    this.topologyVersion++;
+  }
+
+  /** Deleting what does not exist is fine. @throws ChannelError 403, 406 */
+  deleteExchange(name: string, ifUnused: boolean): void {
+    refuseDefaultExchange(name);
+    if (name.startsWith("amq.")) {
+      throw new ChannelError(
+        ReplyCode.AccessRefused,
+        `deletion of system exchange '${name}' in vhost '${this.name}' not allowed`,
+      );
+    }
+    const exchange = this.exchanges.get(name);
+    if (!exchange) return;
+    if (ifUnused && exchange.bindingCount > 0) {
+      throw new ChannelError(ReplyCode.PreconditionFailed, `exchange '${name}' in vhost '${this.name}' in use`);
+    }
+    this.removeExchange(exchange);
+  }
+
+  /** @throws ChannelError 404 */
+  queue(name: string): Queue {
+    const queue = this.queues.get(name);
+    if (!queue) throw this.notFound("queue", name);
+    return queue;
+  }
+
+  /** A queue that this connection may use. @throws ChannelError 404, 405 when it is another connection's alone. */
+  queueFor(name: string, connection: object): Queue {
+    const queue = this.queue(name);
+    this.assertAccess(queue, connection);
+    return queue;
+  }
+
+  /**
+   * Declares a queue for a connection; an empty name asks for a generated one.
+   * @throws ChannelError 403, 405, 406
+   */
+  declareQueue(name: string, options: QueueOptions, connection: object): Queue {
+    const existing = this.queues.get(name);
+    if (existing) {
+      this.assertAccess(existing, connection);
+      this.assertSameQueue(existing, options);
+      return existing;
+    }
+    refuseReservedName("queue", name);
+    for (const argument of options.arguments.keys()) {
+      if (refusedArguments.has(argument)) throw notYet(argument);
+    }
+    const queueType = options.arguments.get("x-queue-type");
+    if (queueType && !(queueType.type === "longstr" && queueType.value === "classic")) throw notYet("x-queue-type");
+    const queueName = name === "" ? generateName("amq.gen-") : name;
+    const queue = new Queue(this.store.nextQueueId(), queueName, options, this.store);
+    this.queues.set(queueName, queue);
+    this.noteOwner(queue);
+    this.topologyVersion++;
+    return queue;
+  }
+
+  /** Says how many ready messages went with it. */
+  deleteQueue(queue: Queue): number {
+    if (queue.deleted) return 0;
+    this.queues.delete(queue.name);
+    if (queue.exclusiveOwner !== null) this.exclusive.get(queue.exclusiveOwner)?.delete(queue);
+    this.forgetDestination(queue);
+    this.topologyVersion++;
+    return queue.delete();
+  }
+
+  get queueCount(): number {
+    return this.queues.size;
+  }
+
+  /** The connection is gone, and with it its exclusive queues. */
+  deleteExclusiveQueues(connection: object): void {
+    for (const queue of this.exclusive.get(connection) ?? []) this.deleteQueue(queue);
+    this.exclusive.delete(connection);
+  }
+
+  /** Deletes a queue by name as a client asks for it; none of that name is fine. @throws ChannelError 405, 406 */
+  deleteQueueNamed(name: string, connection: object, ifUnused: boolean, ifEmpty: boolean): number {
+    const queue = this.queues.get(name);
+    if (!queue) return 0;
+    this.assertAccess(queue, connection);
+    const scope = `queue '${name}' in vhost '${this.name}'`;
+    if (ifUnused && queue.consumerCount > 0) throw new ChannelError(ReplyCode.PreconditionFailed, `${scope} in use`);
+    if (ifEmpty && queue.readyCount > 0) throw new ChannelError(ReplyCode.PreconditionFailed, `${scope} not empty`);
+    return this.deleteQueue(queue);
+  }
+
+  /** @throws ChannelError 403, 404, 405 */
+  bindQueue(queueName: string, exchangeName: string, routingKey: string, table: FieldTable, connection: object): void {
+    const { exchange, queue } = this.ends(queueName, exchangeName, connection);
+    this.bind(exchange, { destination: queue, routingKey, arguments: table });
+  }
+
+  /** Unbinding what is not bound, or does not exist, is fine, as in RabbitMQ. @throws ChannelError 403, 405 */
+  unbindQueue(queueName: string, exchangeName: string, routingKey: string, table: FieldTable, connection: object): void {
+    refuseDefaultExchange(exchangeName);
+    const queue = this.queues.get(queueName);
+    const exchange = this.exchanges.get(exchangeName);
+    if (!queue || !exchange) return;
+    this.assertAccess(queue, connection);
+    this.unbind(exchange, { destination: queue, routingKey, arguments: table });
+  }
+
+  /** @throws ChannelError 403, 404 */
+  bindExchange(destination: string, source: string, routingKey: string, table: FieldTable): void {
+    refuseDefaultExchange(source);
+    refuseDefaultExchange(destination);
+    // RabbitMQ names the destination first when both are missing.
+    const to = this.exchange(destination);
+    this.bind(this.exchange(source), { destination: to, routingKey, arguments: table });
+  }
+
+  /** @throws ChannelError 403 */
+  unbindExchange(destination: string, source: string, routingKey: string, table: FieldTable): void {
+    refuseDefaultExchange(source);
+    refuseDefaultExchange(destination);
+    const to = this.exchanges.get(destination);
+    const from = this.exchanges.get(source);
+    if (to && from) this.unbind(from, { destination: to, routingKey, arguments: table });
+  }
+
+  private ends(queueName: string, exchangeName: string, connection: object): { exchange: Exchange; queue: Queue } {
+    refuseDefaultExchange(exchangeName);
+    const exchange = this.exchange(exchangeName);
+    return { exchange, queue: this.queueFor(queueName, connection) };
+  }
+
+  private bind(exchange: Exchange, binding: Binding): void {
+    if (exchange.bind(binding)) this.topologyVersion++;
+  }
+
+  private unbind(exchange: Exchange, binding: Binding): void {
+    if (!exchange.unbind(binding)) return;
+    this.topologyVersion++;
+    this.deleteIfUnbound(exchange);
+  }
+
+  private removeExchange(exchange: Exchange): void {
+    this.exchanges.delete(exchange.name);
+    this.topologyVersion++;
+    this.forgetDestination(exchange);
+  }
+
+  private forgetDestination(destination: RoutingTarget): void {
+    for (const exchange of this.exchanges.values()) {
+      if (exchange.forget(destination) > 0) this.deleteIfUnbound(exchange);
+    }
+  }
+
+  /** An auto-delete exchange goes with its last binding. */
+  private deleteIfUnbound(exchange: Exchange): void {
+    if (exchange.options.autoDelete && exchange.bindingCount === 0) this.removeExchange(exchange);
+  }
+
+  private noteOwner(queue: Queue): void {
+    const { exclusiveOwner } = queue;
+    if (exclusiveOwner === null) return;
+    const owned = this.exclusive.get(exclusiveOwner);
+    if (owned) owned.add(queue);
+    else this.exclusive.set(exclusiveOwner, new Set([queue]));
+  }
+
+  private assertAccess(queue: Queue, connection: object): void {
+    if (queue.exclusiveOwner !== null && queue.exclusiveOwner !== connection) throw this.locked(queue.name);
+  }
+
+  private assertSameQueue(queue: Queue, options: QueueOptions): void {
+    const scope = `queue '${queue.name}' in vhost '${this.name}'`;
+    if (queue.exclusiveOwner !== options.exclusiveOwner) throw this.locked(queue.name);
+    assertSame(scope, "durable", options.durable, queue.durable);
+    assertSame(scope, "auto_delete", options.autoDelete, queue.autoDelete);
+    for (const name of ["x-queue-type", "x-queue-mode"]) {
+      assertSameArgument(scope, name, options.arguments, queue.arguments);
+    }
+    for (const name of refusedArguments) assertSameArgument(scope, name, options.arguments, queue.arguments);
+  }
+
+  private locked(queueName: string): ChannelError {
+    return new ChannelError(
+      ReplyCode.ResourceLocked,
+      `cannot obtain exclusive access to locked queue '${queueName}' in vhost '${this.name}'. It could be originally ` +
+        "declared on another connection or the exclusive property value does not match that of the original declaration.",
+    );
+  }
+
+  private notFound(kind: "queue" | "exchange", name: string): ChannelError {
+    return new ChannelError(ReplyCode.NotFound, `no ${kind} '${name}' in vhost '${this.name}'`);
+  }
+}
+
+/** A name that nobody else has, in RabbitMQ's form: the prefix and 22 characters of base64url. */
+export function generateName(prefix: "amq.gen-" | "amq.ctag-"): string {
+  return prefix + randomBytes(16).toString("base64url");
+}
+
+/** @throws ChannelError 403: nothing can be done to the default exchange but publish to it. */
+export function refuseDefaultExchange(name: string): void {
+  if (name === "") {
+    throw new ChannelError(ReplyCode.AccessRefused, "operation not permitted on the default exchange");
+  }
+}
+
+function refuseReservedName(kind: "queue" | "exchange", name: string): void {
+  if (name.startsWith("amq.")) {
+    throw new ChannelError(
+      ReplyCode.AccessRefused,
+      `${kind} name '${name}' contains reserved prefix 'amq.*'`,
+    );
+  }
+}
+
+function notYet(argument: string): ConnectionError {
+  return new ConnectionError(
+    ReplyCode.NotImplemented,
+    `argument '${argument}' is not carried out by this version of Warren; see docs/compatibility.md`,
+  );
+}
+
+function assertSame(scope: string, argument: string, received: unknown, current: unknown): void {
+  if (received !== current) {
+    throw inequivalent(scope, argument, `received '${received}' but current is '${current}'`);
+  }
+}
+
+/** Compares one argument of a declaration with that of the existing queue or exchange, in RabbitMQ's words. */
+function assertSameArgument(scope: string, name: string, received: FieldTable, current: FieldTable): void {
+  const now = received.get(name);
+  const before = current.get(name);
+  if (now === undefined && before === undefined) return;
+  if (now !== undefined && before !== undefined) {
+    if (sameValue(now, before)) return;
+    throw inequivalent(scope, name, `received '${text(now)}' but current is '${text(before)}'`);
+  }
+  throw inequivalent(scope, name, `received ${valueAndType(now)} but current is ${valueAndType(before)}`);
+}
+
+function inequivalent(scope: string, argument: string, difference: string): ChannelError {
+  return new ChannelError(
+    ReplyCode.PreconditionFailed,
+    `inequivalent arg '${argument}' for ${scope}: ${difference}`,
+  );
+}
+
+function valueAndType(field: FieldValue | undefined): string {
+  return field === undefined ? "none" : `the value '${text(field)}' of type '${field.type}'`;
+}
+
+function text(field: FieldValue): string {
+  return "value" in field ? String(field.value) : "";
+}

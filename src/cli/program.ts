@@ -1,0 +1,13 @@
+import { createRequire } from "node:module";
+import { Command } from "commander";
+import { addServeCommand } from "./serve.ts";
+
+const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
+
+export function createProgram(): Command {
+  const program = new Command("warren")
+    .description("Reliable messaging for AI agents and background tasks.")
+    .version(version);
+  addServeCommand(program, version);
+  return program;
+}

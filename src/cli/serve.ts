@@ -1,0 +1,89 @@
+import { Command, Option } from "commander";
+import { createLogger, type Logger } from "../base/index.ts";
+import { startBroker, type Broker } from "../broker/index.ts";
+import type { Management } from "../management/index.ts";
+import { resolveSettings, settings, type ServeSettings } from "./serve-settings.ts";
+
+/** `warren serve`: a broker as a process of its own. */
+export function addServeCommand(program: Command, version: string): void {
+  const command = program
+    .command("serve")
+    .description("Run a broker that any RabbitMQ client can use.")
+    .addOption(new Option("--config <file>", "settings as a JSON object").env("WARREN_CONFIG"));
+  for (const { flag, environment, description, fallback } of settings) {
+    command.option(flag, `${description} (default: ${fallback}; env: ${environment.join(", ")})`);
+  }
+  command.action(async (flags: Record<string, unknown>) => {
+    try {
+      await serve(resolveSettings(flags, process.env, flags["config"] as string | undefined), version);
+    } catch (error) {
+      process.stderr.write(`${(error as Error).message}\n`);
+      process.exitCode = 1;
+    }
+  });
+}
+
+async function serve(chosen: ServeSettings, version: string): Promise<void> {
+  const logger = createLogger(chosen.logLevel);
+  const broker = await startBroker({
+    port: chosen.port,
+    host: chosen.host,
+    user: chosen.user,
+    password: chosen.password,
+    dataDir: chosen.memory ? undefined : chosen.data,
+    logger,
+  });
+  const management = await startHttp(chosen, broker, logger);
+  greet(broker, management, chosen, version);
+  stopOnSignal(broker, management, logger);
+}
+
+/** The HTTP server is loaded after the broker listens: AMQP clients need not wait for it. */
+async function startHttp(chosen: ServeSettings, broker: Broker, logger: Logger): Promise<Management> {
+  const { startManagement } = await import("../management/index.ts");
+  try {
+    return await startManagement({ port: chosen.httpPort, host: chosen.host, broker, logger });
+  } catch (error) {
+    await broker.stop();
+    throw error;
+  }
+}
+
+/** To standard error, so that standard output stays a clean log. */
+function greet(broker: Broker, management: Management, chosen: ServeSettings, version: string): void {
+  const who = chosen.user === "guest" ? "guest / guest, from this machine only" : `user ${chosen.user}`;
+  process.stderr.write(`
+  Warren ${version} is ready
+
+    AMQP    ${broker.url}    (${who})
+    Health  ${management.url}/health
+    Storage memory: messages do not survive a restart
+
+  Try next, in another terminal:
+    python3 -m pip install pika, then any RabbitMQ tutorial as it is, or
+    amqp-declare-queue -u ${broker.url} -q hello && amqp-publish -u ${broker.url} -r hello -b 'Hello!'
+    amqp-get -u ${broker.url} -q hello
+
+  Ctrl+C stops the broker.
+
+`);
+}
+
+/** The first signal drains and stops; the second does not wait. */
+function stopOnSignal(broker: Broker, management: Management, logger: Logger): void {
+  let stopping = false;
+  const stop = (signal: NodeJS.Signals): void => {
+    if (stopping) process.exit(1);
+    stopping = true;
+    logger.info({ signal }, "stopping");
+    Promise.all([management.stop(), broker.stop()]).then(
+      () => process.exit(0),
+      (error: unknown) => {
+        logger.error({ error: String(error) }, "stopping failed");
+        process.exit(1);
+      },
+    );
+  };
+  process.on("SIGTERM", stop);
+  process.on("SIGINT", stop);
+}

@@ -1,0 +1,1 @@
+export { startManagement, type Management, type ManagementOptions } from "./server.ts";
