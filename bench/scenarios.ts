@@ -12,7 +12,7 @@ export interface Scenario {
   metrics: Metric[];
 }
 
-export interface Metric {
+interface Metric {
   /** Follows the scenario's name in the table; empty where there is one metric only. */
   label: string;
   unit: "messages/s" | "ms";

@@ -38,6 +38,7 @@ const { values } = parseArgs({
   },
 });
 
+if (values.drain && !values.count) throw new Error("--drain needs --count");
 if (values.help) console.log(HELP);
 else console.log(JSON.stringify(await run(plan())));
 

@@ -22,13 +22,13 @@ export interface LoadPlan {
 export type Role = "publisher" | "consumer";
 
 /** Counts for `durationMs` after a warm-up that is not counted. */
-export interface Window {
+interface Window {
   warmUpMs: number;
   durationMs: number;
 }
 
 /** Ends when every message is confirmed (publisher) and delivered (consumer). */
-export interface Count {
+interface Count {
   messages: number;
 }
 

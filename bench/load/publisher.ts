@@ -102,13 +102,9 @@ export class Publisher {
       if (this.confirms) this.confirms.published(count);
       else this.sentUnconfirmed += count;
       const whole = count === this.blockMessages;
-      if (
-        !this.connection.socket.write(
-          whole ? this.block : this.block.subarray(0, count * this.message.length),
-        )
-      ) {
-        return; // 'drain' goes on
-      }
+      const bytes = whole ? this.block : this.block.subarray(0, count * this.message.length);
+      // With confirms the window is the bound, and its refill is not to wait for further turns of the event loop.
+      if (!this.connection.socket.write(bytes) && !this.confirms) return; // 'drain' goes on
     }
   }
 

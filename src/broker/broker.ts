@@ -48,7 +48,7 @@ export interface BrokerOptions {
 export interface Broker extends AsyncDisposable {
   readonly host: string;
   readonly port: number;
-  /** For clients on this machine: `amqp://127.0.0.1:5672`. */
+  /** For clients on this machine, with user and password: `amqp://guest:guest@127.0.0.1:5672`. */
   readonly url: string;
   /**
    * Stops: takes no new connections, tells clients 320 CONNECTION_FORCED, and closes what has not closed after
@@ -66,6 +66,8 @@ export interface BrokerUsage {
   readonly messages: number;
   /** Bytes of memory that the stored messages pin. */
   readonly messageMemoryBytes: number;
+  /** Bytes written to clients that they have not taken yet. */
+  readonly unsentBytes: number;
 }
 
 const defaults = {
@@ -148,11 +150,19 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
   const broker: Broker = {
     host: settings.host,
     port,
-    url: `amqp://${urlHost(settings.host)}:${port}`,
+    url: `amqp://${encodeURIComponent(settings.user)}:${encodeURIComponent(settings.password)}@${urlHost(settings.host)}:${port}`,
     stop: (timeoutMs = 5_000) => (stopped ??= stop(timeoutMs)),
     usage: () => {
       const { messages, memoryBytes } = store.usage();
-      return { connections: connections.size, queues: vhost.queueCount, messages, messageMemoryBytes: memoryBytes };
+      let unsentBytes = 0;
+      for (const { output } of connections) unsentBytes += output.unsentBytes;
+      return {
+        connections: connections.size,
+        queues: vhost.queueCount,
+        messages,
+        messageMemoryBytes: memoryBytes,
+        unsentBytes,
+      };
     },
     [Symbol.asyncDispose]: () => broker.stop(),
   };

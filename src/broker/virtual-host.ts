@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { emptyTable, ReplyCode, sameValue, type FieldTable, type FieldValue } from "../wire/index.ts";
 import { ChannelError, ConnectionError } from "./errors.ts";
+import { assertQueueArguments, comparedArguments, notYet } from "./queue-arguments.ts";
 import { Queue, type QueueOptions } from "./queues/index.ts";
 import type { Route } from "./route.ts";
 import {
@@ -24,22 +25,6 @@ const predeclared: readonly [string, ExchangeTypeName][] = [
 
 /** Routes kept per exchange. Past that all are forgotten: a flood of ever new keys must not fill the memory. */
 const cachedRoutes = 4096;
-
-/**
- * Queue arguments that change what becomes of messages and that this version does not carry out. Refused, because a
- * queue that silently ignores them would keep or lose messages against its owner's will.
- */
-const refusedArguments = new Set([
-  "x-message-ttl",
-  "x-expires",
-  "x-max-length",
-  "x-max-length-bytes",
-  "x-overflow",
-  "x-dead-letter-exchange",
-  "x-dead-letter-routing-key",
-  "x-max-priority",
-  "x-single-active-consumer",
-]);
 
 /** A name space of exchanges, queues and bindings. */
 export class VirtualHost {
@@ -121,7 +106,7 @@ export class VirtualHost {
     refuseDefaultExchange(name);
     const typeName = exchangeTypeNames.find((known) => known === type);
     if (typeName === undefined) {
-      throw new ConnectionError(ReplyCode.CommandInvalid, `invalid exchange type '${type}'`);
+      throw new ConnectionError(ReplyCode.CommandInvalid, `unknown exchange type '${type}'`);
     }
     const existing = this.exchanges.get(name);
     if (existing) {
@@ -182,11 +167,7 @@ export class VirtualHost {
       return existing;
     }
     refuseReservedName("queue", name);
-    for (const argument of options.arguments.keys()) {
-      if (refusedArguments.has(argument)) throw notYet(argument);
-    }
-    const queueType = options.arguments.get("x-queue-type");
-    if (queueType && !(queueType.type === "longstr" && queueType.value === "classic")) throw notYet("x-queue-type");
+    assertQueueArguments(options.arguments, `queue '${name}' in vhost '${this.name}'`);
     const queueName = name === "" ? generateName("amq.gen-") : name;
     const queue = new Queue(this.store.nextQueueId(), queueName, options, this.store);
     this.queues.set(queueName, queue);
@@ -310,10 +291,7 @@ export class VirtualHost {
     if (queue.exclusiveOwner !== options.exclusiveOwner) throw this.locked(queue.name);
     assertSame(scope, "durable", options.durable, queue.durable);
     assertSame(scope, "auto_delete", options.autoDelete, queue.autoDelete);
-    for (const name of ["x-queue-type", "x-queue-mode"]) {
-      assertSameArgument(scope, name, options.arguments, queue.arguments);
-    }
-    for (const name of refusedArguments) assertSameArgument(scope, name, options.arguments, queue.arguments);
+    for (const name of comparedArguments) assertSameArgument(scope, name, options.arguments, queue.arguments);
   }
 
   private locked(queueName: string): ChannelError {
@@ -348,13 +326,6 @@ function refuseReservedName(kind: "queue" | "exchange", name: string): void {
       `${kind} name '${name}' contains reserved prefix 'amq.*'`,
     );
   }
-}
-
-function notYet(argument: string): ConnectionError {
-  return new ConnectionError(
-    ReplyCode.NotImplemented,
-    `argument '${argument}' is not carried out by this version of Warren; see docs/compatibility.md`,
-  );
 }
 
 function assertSame(scope: string, argument: string, received: unknown, current: unknown): void {

@@ -24,7 +24,7 @@ export function addServeCommand(program: Command, version: string): void {
 }
 
 async function serve(chosen: ServeSettings, version: string): Promise<void> {
-  const logger = createLogger(chosen.logLevel);
+  const logger = await createLogger(chosen.logLevel);
   const broker = await startBroker({
     port: chosen.port,
     host: chosen.host,
@@ -51,18 +51,20 @@ async function startHttp(chosen: ServeSettings, broker: Broker, logger: Logger):
 
 /** To standard error, so that standard output stays a clean log. */
 function greet(broker: Broker, management: Management, chosen: ServeSettings, version: string): void {
-  const who = chosen.user === "guest" ? "guest / guest, from this machine only" : `user ${chosen.user}`;
+  const isGuest = chosen.user === "guest" && chosen.password === "guest";
+  const who = isGuest ? "from this machine only" : `user ${chosen.user}`;
+  const url = isGuest ? broker.url : `amqp://${chosen.host}:${broker.port}`;
   process.stderr.write(`
   Warren ${version} is ready
 
-    AMQP    ${broker.url}    (${who})
+    AMQP    ${url}    (${who})
     Health  ${management.url}/health
     Storage memory: messages do not survive a restart
 
   Try next, in another terminal:
     python3 -m pip install pika, then any RabbitMQ tutorial as it is, or
-    amqp-declare-queue -u ${broker.url} -q hello && amqp-publish -u ${broker.url} -r hello -b 'Hello!'
-    amqp-get -u ${broker.url} -q hello
+    amqp-declare-queue -u ${url} -q hello && amqp-publish -u ${url} -r hello -b 'Hello!'
+    amqp-get -u ${url} -q hello
 
   Ctrl+C stops the broker.
 

@@ -120,43 +120,53 @@ export class ByteWriter {
   }
 
   octet(value: number): void {
-    this.view.setUint8(this.reserve(1), value);
+    const at = this.reserve(1);
+    this.view.setUint8(at, value);
   }
 
   signedOctet(value: number): void {
-    this.view.setInt8(this.reserve(1), value);
+    const at = this.reserve(1);
+    this.view.setInt8(at, value);
   }
 
   short(value: number): void {
-    this.view.setUint16(this.reserve(2), value);
+    const at = this.reserve(2);
+    this.view.setUint16(at, value);
   }
 
   signedShort(value: number): void {
-    this.view.setInt16(this.reserve(2), value);
+    const at = this.reserve(2);
+    this.view.setInt16(at, value);
   }
 
   long(value: number): void {
-    this.view.setUint32(this.reserve(4), value);
+    const at = this.reserve(4);
+    this.view.setUint32(at, value);
   }
 
   signedLong(value: number): void {
-    this.view.setInt32(this.reserve(4), value);
+    const at = this.reserve(4);
+    this.view.setInt32(at, value);
   }
 
   longlong(value: bigint): void {
-    this.view.setBigUint64(this.reserve(8), value);
+    const at = this.reserve(8);
+    this.view.setBigUint64(at, value);
   }
 
   signedLonglong(value: bigint): void {
-    this.view.setBigInt64(this.reserve(8), value);
+    const at = this.reserve(8);
+    this.view.setBigInt64(at, value);
   }
 
   float(value: number): void {
-    this.view.setFloat32(this.reserve(4), value);
+    const at = this.reserve(4);
+    this.view.setFloat32(at, value);
   }
 
   double(value: number): void {
-    this.view.setFloat64(this.reserve(8), value);
+    const at = this.reserve(8);
+    this.view.setFloat64(at, value);
   }
 
   raw(value: Uint8Array): void {
@@ -187,6 +197,7 @@ export class ByteWriter {
     this.view.setUint32(at, this.length - at - 4);
   }
 
+  /** Room for `count` bytes. May put another buffer under `bytes` and `view`: read those only afterwards. */
   private reserve(count: number): number {
     const start = this.length;
     const needed = start + count;

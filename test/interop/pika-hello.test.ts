@@ -3,7 +3,7 @@ import { describeEachBroker, queueState } from "../support/brokers.ts";
 import { deliveredUntilNow } from "../support/deliveries.ts";
 import { startProgram } from "../support/python-program.ts";
 
-describeEachBroker("pika: one producer, one queue, one consumer", (broker) => {
+describeEachBroker("pika: one producer, one queue, one consumer", (broker, brokerName) => {
   test("c1 the default exchange routes by queue name", async () => {
     const [queue, other] = [broker().queueName("hello"), broker().queueName("other")];
     const receiver = startProgram(broker(), "receive.py", queue);
@@ -68,20 +68,19 @@ describeEachBroker("pika: one producer, one queue, one consumer", (broker) => {
     expect(await receiver.next("received")).toMatchObject({ body: "early", redelivered: false });
   });
 
-  test("b6 messages are kept up to the queue's maximum length, the newest ones", async () => {
-    const queue = broker().queueName("short");
-    const channel = await broker().observer.createChannel();
-    await channel.assertQueue(queue, { durable: false, maxLength: 3 });
-    await startProgram(broker(), "send.py", "--undeclared", "--count", "5", queue).finished();
-    expect(await queueState(broker(), queue)).toEqual({ ready: 3, consumers: 0 });
+  // Warren does not have x-max-length yet: with "fails", this test tells when it does.
+  test(
+    "b6 messages are kept up to the queue's maximum length, the newest ones",
+    { fails: brokerName === "warren" },
+    async () => {
+      const queue = broker().queueName("short");
+      await startProgram(broker(), "send.py", "--max-length", "3", "--count", "5", queue).finished();
+      expect(await queueState(broker(), queue)).toEqual({ ready: 3, consumers: 0 });
 
-    const kept: string[] = [];
-    for (let message; (message = await channel.get(queue, { noAck: true }));) {
-      kept.push(message.content.toString());
-    }
-    expect(kept).toEqual(["3", "4", "5"]);
-    await channel.close();
-  });
+      const receiver = startProgram(broker(), "receive.py", "--max-length", "3", queue);
+      expect(bodies(await receiver.take("received", 3))).toEqual(["3", "4", "5"]);
+    },
+  );
 
   test("c2 declaring is idempotent, on both sides", async () => {
     const queue = broker().queueName("hello");

@@ -26,7 +26,10 @@ export interface BrokerUnderTest {
  * Defines the same suite for every selected broker. Warren is started for each suite; RabbitMQ takes
  * seconds to start, so all share one and keep apart by their names.
  */
-export function describeEachBroker(title: string, suite: (broker: () => BrokerUnderTest) => void): void {
+export function describeEachBroker(
+  title: string,
+  suite: (broker: () => BrokerUnderTest, name: BrokerName) => void,
+): void {
   for (const name of selectedBrokers) {
     describe(`${title} [${name}]`, () => {
       let started: StartedBroker | undefined;
@@ -34,7 +37,7 @@ export function describeEachBroker(title: string, suite: (broker: () => BrokerUn
         started = await start(name);
       });
       afterAll(() => started?.stop());
-      suite(() => started!.broker);
+      suite(() => started!.broker, name);
     });
   }
 }
@@ -59,19 +62,15 @@ async function observe(
   url: string,
   stopBroker: () => Promise<void>,
 ): Promise<StartedBroker> {
-  const observer = await connect(url);
+  const parts = partsOf(url);
+  const observer = await connect(completeUrl(parts));
   // A broken connection shows where it is next used.
   observer.on("error", () => {});
 
-  const { hostname, port, username, password, pathname } = new URL(url);
   const broker: BrokerUnderTest = {
     name,
-    host: hostname,
-    port: Number(port || 5672),
-    url,
-    vhost: decodeURIComponent(pathname.slice(1)) || "/",
-    username: decodeURIComponent(username) || "guest",
-    password: decodeURIComponent(password) || "guest",
+    ...parts,
+    url: completeUrl(parts),
     observer,
     queueName(purpose) {
       const queue = uniqueName(purpose);
@@ -95,6 +94,32 @@ async function observe(
       await stopBroker();
     },
   };
+}
+
+interface UrlParts {
+  host: string;
+  port: number;
+  vhost: string;
+  username: string;
+  password: string;
+}
+
+/** With the defaults of AMQP URLs for what is left out. */
+function partsOf(url: string): UrlParts {
+  const { hostname, port, username, password, pathname } = new URL(url);
+  return {
+    host: hostname,
+    port: Number(port || 5672),
+    vhost: decodeURIComponent(pathname.slice(1)) || "/",
+    username: decodeURIComponent(username) || "guest",
+    password: decodeURIComponent(password) || "guest",
+  };
+}
+
+/** Leaves nothing to defaults, in which the clients differ. */
+function completeUrl({ host, port, vhost, username, password }: UrlParts): string {
+  const [user, secret, path] = [username, password, vhost].map(encodeURIComponent);
+  return `amqp://${user}:${secret}@${host}:${port}/${path}`;
 }
 
 function uniqueName(purpose: string): string {

@@ -236,7 +236,8 @@ export class Output implements EndOfTurn {
     this.flush();
     if (this.socket.writable) this.socket.write(part);
     this.noteCongestion();
-    this.buffer!.bytes[this.reserve(1)] = frameEnd;
+    const end = this.reserve(1);
+    this.buffer!.bytes[end] = frameEnd;
   }
 
   private frameHeader(at: number, type: number, channel: number, size: number): void {
@@ -246,7 +247,7 @@ export class Output implements EndOfTurn {
     view.setInt32(at + 3, size);
   }
 
-  /** Room for `count` more bytes, one after the other; says where they start. */
+  /** Room for `count` more bytes, one after the other; says where they start. May change `buffer`: read it afterwards. */
   private reserve(count: number): number {
     if (this.buffer === null || this.length + count > this.buffer.bytes.length) this.makeRoom(count);
     const at = this.length;

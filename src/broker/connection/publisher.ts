@@ -82,6 +82,7 @@ export class Publisher implements CommitWaiter {
         `invalid message: {delivery_mode_unknown,${deliveryMode}}`,
       );
     }
+    if (scan.expirationAt >= 0) assertExpiration(message.bytes, scan.expirationAt);
     const { queues } = this.routeOf(message);
     if (this.confirming) {
       this.published++;
@@ -162,6 +163,14 @@ export class Publisher implements CommitWaiter {
     payload.shortstr("NO_ROUTE");
     payload.raw(message.bytes.subarray(message.routeAt, message.routeAt + message.routeLength));
     this.output.contentMethod(this.channel, payload.written(), message);
+  }
+}
+
+/** @throws ChannelError 406 unless the expiration is a number of milliseconds, as text. */
+function assertExpiration(bytes: Uint8Array, at: number): void {
+  const text = decodeUtf8(bytes, at + 1, bytes[at]!);
+  if (!/^\d{1,10}$/.test(text) || Number(text) > 0xffff_ffff) {
+    throw new ChannelError(ReplyCode.PreconditionFailed, `invalid expiration '${text}'`);
   }
 }
 

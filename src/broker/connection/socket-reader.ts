@@ -57,6 +57,8 @@ export class SocketReader implements EndOfTurn {
         callback: (count: number) => this.received(count),
       };
       this.socket = new Socket({ handle, onread } as ConstructorParameters<typeof Socket>[0]);
+      // Without its handle it is an empty shell; only its end lets the server count it as gone.
+      accepted.destroy();
     }
   }
 
