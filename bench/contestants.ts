@@ -71,15 +71,17 @@ async function startWarren(options: WarrenOptions): Promise<Started> {
     stdio: ["ignore", log, log],
   });
   closeSync(log);
-  const kill = (): boolean => child.kill("SIGKILL");
-  process.once("exit", kill);
+  const discard = (): void => {
+    child.kill("SIGKILL");
+    rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
+  };
+  process.once("exit", discard); // for a benchmark that is interrupted
   const stop = async (): Promise<void> => {
-    process.off("exit", kill);
-    if (child.exitCode === null && child.signalCode === null) {
-      kill();
-      await once(child, "exit");
-    }
-    rmSync(directory, { recursive: true, force: true });
+    process.off("exit", discard);
+    const ended = child.exitCode !== null || child.signalCode !== null;
+    const exit = ended ? undefined : once(child, "exit");
+    discard();
+    await exit;
   };
 
   const deadlineMs = performance.now() + START_TIMEOUT_MS;

@@ -30,9 +30,7 @@ const types: Record<string, string> = {
   table: "FieldTable",
 };
 
-const definition = JSON.parse(
-  readFileSync(new URL("amqp0-9-1.json", import.meta.url), "utf8"),
-) as Definition;
+const definition = JSON.parse(readFileSync(new URL("amqp0-9-1.json", import.meta.url), "utf8")) as Definition;
 const methods = definition.classes.flatMap((amqpClass) =>
   amqpClass.methods.map((method) => ({
     ...method,
@@ -156,15 +154,19 @@ function methodReader(method: Described): string {
   const id = `id: MethodId.${method.typeName}`;
   if (method.fields.length === 0) return `${label}\n      return { ${id} };`;
   const lines: string[] = [];
-  eachGroup(method.fields, (bits) => {
-    lines.push(bits.every(isReserved) ? `reader.octet();` : `const bits = reader.octet();`);
-    bits.forEach((field, index) => {
-      if (!isReserved(field)) lines.push(`const ${field.name} = (bits & ${1 << index}) !== 0;`);
-    });
-  }, (field) => {
-    const read = readExpression(field.domain);
-    lines.push(isReserved(field) ? `${read};` : `const ${local(field)} = ${read};`);
-  });
+  eachGroup(
+    method.fields,
+    (bits) => {
+      lines.push(bits.every(isReserved) ? `reader.octet();` : `const bits = reader.octet();`);
+      bits.forEach((field, index) => {
+        if (!isReserved(field)) lines.push(`const ${field.name} = (bits & ${1 << index}) !== 0;`);
+      });
+    },
+    (field) => {
+      const read = readExpression(field.domain);
+      lines.push(isReserved(field) ? `${read};` : `const ${local(field)} = ${read};`);
+    },
+  );
   const names = method.fields
     .filter((field) => !isReserved(field))
     .map((field) => (local(field) === field.name ? field.name : `${field.name}: ${local(field)}`));
@@ -173,22 +175,32 @@ function methodReader(method: Described): string {
 
 function methodWriter(method: Described): string {
   const lines: string[] = [];
-  eachGroup(method.fields, (bits) => {
-    const terms = bits.filter((field) => !isReserved(field)).map((field) => `(method.${field.name} ? ${1 << bits.indexOf(field)} : 0)`);
-    lines.push(`writer.octet(${terms.join(" | ") || "0"});`);
-  }, (field) => {
-    lines.push(isReserved(field) ? reservedStatement(field.domain) : writeStatement(field.domain, `method.${field.name}`));
-  });
+  eachGroup(
+    method.fields,
+    (bits) => {
+      const terms = bits
+        .filter((field) => !isReserved(field))
+        .map((field) => `(method.${field.name} ? ${1 << bits.indexOf(field)} : 0)`);
+      lines.push(`writer.octet(${terms.join(" | ") || "0"});`);
+    },
+    (field) => {
+      lines.push(
+        isReserved(field)
+          ? reservedStatement(field.domain)
+          : writeStatement(field.domain, `method.${field.name}`),
+      );
+    },
+  );
   return `    case MethodId.${method.typeName}:\n${lines.map((line) => `      ${line}\n`).join("")}      return;`;
 }
 
 /** Consecutive bits are packed into one octet, the first in its lowest bit (§4.2.5.2). */
 function eachGroup(fields: Field[], onBits: (bits: Field[]) => void, onField: (field: Field) => void): void {
-  for (let index = 0; index < fields.length; ) {
+  for (let index = 0; index < fields.length;) {
     const bits: Field[] = [];
-    while (index < fields.length && fields[index]!.domain === "bit") bits.push(fields[index++]!);
+    while (index < fields.length && fields[index].domain === "bit") bits.push(fields[index++]);
     if (bits.length > 0) onBits(bits);
-    else onField(fields[index++]!);
+    else onField(fields[index++]);
   }
 }
 
@@ -216,14 +228,19 @@ function unusedFlags(): string {
 }
 
 function constants(values: Record<string, number>): string {
-  return `{\n${Object.entries(values).map(([name, value]) => `  ${pascal(name)}: ${value},`).join("\n")}\n}`;
+  return `{\n${Object.entries(values)
+    .map(([name, value]) => `  ${pascal(name)}: ${value},`)
+    .join("\n")}\n}`;
 }
 
 function pascal(name: string): string {
-  return name.split("-").map((word) => word[0]!.toUpperCase() + word.slice(1)).join("");
+  return name
+    .split("-")
+    .map((word) => word[0].toUpperCase() + word.slice(1))
+    .join("");
 }
 
 function camel(name: string): string {
   const joined = pascal(name);
-  return joined[0]!.toLowerCase() + joined.slice(1);
+  return joined[0].toLowerCase() + joined.slice(1);
 }

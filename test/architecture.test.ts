@@ -37,13 +37,13 @@ const imports: Import[] = readdirSync(src, { recursive: true, encoding: "utf8" }
     const text = readFileSync(join(src, file), "utf8");
     return [...text.matchAll(/(?:from|import\()\s*"(\.[^"]+)"/g)].map((match) => ({
       from: file,
-      to: relative(src, resolve(src, dirname(file), match[1]!)),
+      to: relative(src, resolve(src, dirname(file), match[1])),
     }));
   });
 
 function room(path: string, depth: number): string {
   const parts = path.split("/");
-  return parts.length > depth + 1 ? parts[depth]! : "";
+  return parts.length > depth + 1 ? parts[depth] : "";
 }
 
 describe("the house", () => {

@@ -12,10 +12,7 @@ export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
  * JSON lines on standard output; in a terminal, lines for people (pino-pretty). pino is loaded only here, so that a
  * program that embeds a broker with a logger of its own, or none, does not pay for it (9 MB, 20 ms).
  */
-export async function createLogger(
-  level: LogLevel,
-  pretty: boolean = process.stdout.isTTY === true,
-): Promise<Logger> {
+export async function createLogger(level: LogLevel, pretty: boolean = process.stdout.isTTY): Promise<Logger> {
   const { pino } = await import("pino");
   if (pretty) {
     const options = { ignore: "pid,hostname", translateTime: "HH:MM:ss.l" };

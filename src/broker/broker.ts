@@ -95,7 +95,10 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
   const settings = { ...defaults, logger: silentLogger, clock: systemClock, ...defined(options) };
   assertSettings(settings);
   if (options.dataDir !== undefined) {
-    settings.logger.warn({ dataDir: options.dataDir }, "this version keeps messages in memory; dataDir is not used");
+    settings.logger.warn(
+      { dataDir: options.dataDir },
+      "this version keeps messages in memory; dataDir is not used",
+    );
   }
   const turn = new EventLoopTurn();
   const store = new MemoryStore(turn);
@@ -131,7 +134,8 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
   const stop = async (timeoutMs: number): Promise<void> => {
     const closed = once(server, "close");
     server.close();
-    for (const connection of connections) connection.close(ReplyCode.ConnectionForced, "broker is shutting down");
+    for (const connection of connections)
+      connection.close(ReplyCode.ConnectionForced, "broker is shutting down");
     await new Promise<void>((resolve) => {
       const timer = setTimeout(() => {
         for (const connection of connections) connection.destroy();
@@ -176,8 +180,10 @@ function assertSettings(settings: typeof defaults): void {
         "Set another user and password, or listen on 127.0.0.1.",
     );
   }
-  if (settings.frameMax < 4096) throw new Error(`frameMax is ${settings.frameMax}; AMQP needs at least 4096 bytes`);
-  if (settings.frameMax > 131_072) throw new Error(`frameMax is ${settings.frameMax}; at most 131072 is supported`);
+  if (settings.frameMax < 4096)
+    throw new Error(`frameMax is ${settings.frameMax}; AMQP needs at least 4096 bytes`);
+  if (settings.frameMax > 131_072)
+    throw new Error(`frameMax is ${settings.frameMax}; at most 131072 is supported`);
 }
 
 async function listen(server: Server, port: number, host: string): Promise<void> {
@@ -195,7 +201,9 @@ function listenError(error: NodeJS.ErrnoException, port: number, host: string): 
     EACCES: "this user may not listen there. Choose a port above 1023.",
     EADDRNOTAVAIL: "that is not an address of this machine.",
   };
-  return new Error(`Cannot listen on ${host}:${port}: ${hint[error.code ?? ""] ?? error.message}`, { cause: error });
+  return new Error(`Cannot listen on ${host}:${port}: ${hint[error.code ?? ""] ?? error.message}`, {
+    cause: error,
+  });
 }
 
 function isLoopbackHost(host: string): boolean {

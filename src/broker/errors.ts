@@ -34,5 +34,10 @@ export function replyText(code: ReplyCode, text: string): string {
   const full = text === "" ? codeNames.get(code)! : `${codeNames.get(code)} - ${text}`;
   if (Buffer.byteLength(full) <= 255) return full;
   // Cut between characters: a partial UTF-8 sequence decodes to U+FFFD at the end.
-  return Buffer.from(full).subarray(0, 252).toString("utf8").replace(/\uFFFD+$/, "") + "...";
+  return (
+    Buffer.from(full)
+      .subarray(0, 252)
+      .toString("utf8")
+      .replace(/\uFFFD+$/, "") + "..."
+  );
 }

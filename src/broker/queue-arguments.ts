@@ -1,4 +1,4 @@
-import { ReplyCode, type FieldTable, type FieldValue } from "../wire/index.ts";
+import { fieldText, ReplyCode, type FieldTable, type FieldValue } from "../wire/index.ts";
 import { ChannelError, ConnectionError } from "./errors.ts";
 
 /**
@@ -28,7 +28,9 @@ export const comparedArguments: readonly string[] = Object.keys(checks);
  * Arguments that change what becomes of messages and that this version does not carry out. Refused, because a queue that
  * silently ignored them would keep or lose messages against its owner's will.
  */
-const refused = new Set(comparedArguments.filter((name) => name !== "x-queue-type" && name !== "x-queue-mode"));
+const refused = new Set(
+  comparedArguments.filter((name) => name !== "x-queue-type" && name !== "x-queue-mode"),
+);
 
 /** @throws ChannelError 406 for an ill-typed value; ConnectionError 540 for what is not carried out yet. */
 export function assertQueueArguments(table: FieldTable, scope: string): void {
@@ -55,12 +57,12 @@ const integerTypes = ["byte", "unsignedbyte", "short", "unsignedshort", "signedi
 
 function nonNegativeInteger(field: FieldValue): string | undefined {
   if (!integerTypes.includes(field.type)) return `"expected integer, got ${field.type}"`;
-  return "value" in field && Number(field.value) < 0 ? `{value_negative,${field.value}}` : undefined;
+  return Number(fieldText(field)) < 0 ? `{value_negative,${fieldText(field)}}` : undefined;
 }
 
 function positiveInteger(field: FieldValue): string | undefined {
   if (nonNegativeInteger(field) !== undefined) return nonNegativeInteger(field);
-  return "value" in field && Number(field.value) === 0 ? "{value_zero,0}" : undefined;
+  return Number(fieldText(field)) === 0 ? "{value_zero,0}" : undefined;
 }
 
 function text(field: FieldValue): string | undefined {
@@ -69,5 +71,5 @@ function text(field: FieldValue): string | undefined {
 
 function oneOf(field: FieldValue, words: readonly string[]): string | undefined {
   if (field.type !== "longstr") return `{unacceptable_type,${field.type}}`;
-  return words.includes(String(field.value)) ? undefined : "invalid_value";
+  return words.includes(fieldText(field)) ? undefined : "invalid_value";
 }

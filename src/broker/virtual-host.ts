@@ -1,5 +1,12 @@
 import { randomBytes } from "node:crypto";
-import { emptyTable, ReplyCode, sameValue, type FieldTable, type FieldValue } from "../wire/index.ts";
+import {
+  emptyTable,
+  fieldText,
+  ReplyCode,
+  sameValue,
+  type FieldTable,
+  type FieldValue,
+} from "../wire/index.ts";
 import { ChannelError, ConnectionError } from "./errors.ts";
 import { assertQueueArguments, comparedArguments, notYet } from "./queue-arguments.ts";
 import { Queue, type QueueOptions } from "./queues/index.ts";
@@ -136,7 +143,10 @@ export class VirtualHost {
     const exchange = this.exchanges.get(name);
     if (!exchange) return;
     if (ifUnused && exchange.bindingCount > 0) {
-      throw new ChannelError(ReplyCode.PreconditionFailed, `exchange '${name}' in vhost '${this.name}' in use`);
+      throw new ChannelError(
+        ReplyCode.PreconditionFailed,
+        `exchange '${name}' in vhost '${this.name}' in use`,
+      );
     }
     this.removeExchange(exchange);
   }
@@ -202,19 +212,33 @@ export class VirtualHost {
     if (!queue) return 0;
     this.assertAccess(queue, connection);
     const scope = `queue '${name}' in vhost '${this.name}'`;
-    if (ifUnused && queue.consumerCount > 0) throw new ChannelError(ReplyCode.PreconditionFailed, `${scope} in use`);
-    if (ifEmpty && queue.readyCount > 0) throw new ChannelError(ReplyCode.PreconditionFailed, `${scope} not empty`);
+    if (ifUnused && queue.consumerCount > 0)
+      throw new ChannelError(ReplyCode.PreconditionFailed, `${scope} in use`);
+    if (ifEmpty && queue.readyCount > 0)
+      throw new ChannelError(ReplyCode.PreconditionFailed, `${scope} not empty`);
     return this.deleteQueue(queue);
   }
 
   /** @throws ChannelError 403, 404, 405 */
-  bindQueue(queueName: string, exchangeName: string, routingKey: string, table: FieldTable, connection: object): void {
+  bindQueue(
+    queueName: string,
+    exchangeName: string,
+    routingKey: string,
+    table: FieldTable,
+    connection: object,
+  ): void {
     const { exchange, queue } = this.ends(queueName, exchangeName, connection);
     this.bind(exchange, { destination: queue, routingKey, arguments: table });
   }
 
   /** Unbinding what is not bound, or does not exist, is fine, as in RabbitMQ. @throws ChannelError 403, 405 */
-  unbindQueue(queueName: string, exchangeName: string, routingKey: string, table: FieldTable, connection: object): void {
+  unbindQueue(
+    queueName: string,
+    exchangeName: string,
+    routingKey: string,
+    table: FieldTable,
+    connection: object,
+  ): void {
     refuseDefaultExchange(exchangeName);
     const queue = this.queues.get(queueName);
     const exchange = this.exchanges.get(exchangeName);
@@ -241,7 +265,11 @@ export class VirtualHost {
     if (to && from) this.unbind(from, { destination: to, routingKey, arguments: table });
   }
 
-  private ends(queueName: string, exchangeName: string, connection: object): { exchange: Exchange; queue: Queue } {
+  private ends(
+    queueName: string,
+    exchangeName: string,
+    connection: object,
+  ): { exchange: Exchange; queue: Queue } {
     refuseDefaultExchange(exchangeName);
     const exchange = this.exchange(exchangeName);
     return { exchange, queue: this.queueFor(queueName, connection) };
@@ -328,7 +356,12 @@ function refuseReservedName(kind: "queue" | "exchange", name: string): void {
   }
 }
 
-function assertSame(scope: string, argument: string, received: unknown, current: unknown): void {
+function assertSame<T extends string | boolean>(
+  scope: string,
+  argument: string,
+  received: T,
+  current: T,
+): void {
   if (received !== current) {
     throw inequivalent(scope, argument, `received '${received}' but current is '${current}'`);
   }
@@ -341,7 +374,7 @@ function assertSameArgument(scope: string, name: string, received: FieldTable, c
   if (now === undefined && before === undefined) return;
   if (now !== undefined && before !== undefined) {
     if (sameValue(now, before)) return;
-    throw inequivalent(scope, name, `received '${text(now)}' but current is '${text(before)}'`);
+    throw inequivalent(scope, name, `received '${fieldText(now)}' but current is '${fieldText(before)}'`);
   }
   throw inequivalent(scope, name, `received ${valueAndType(now)} but current is ${valueAndType(before)}`);
 }
@@ -354,9 +387,5 @@ function inequivalent(scope: string, argument: string, difference: string): Chan
 }
 
 function valueAndType(field: FieldValue | undefined): string {
-  return field === undefined ? "none" : `the value '${text(field)}' of type '${field.type}'`;
-}
-
-function text(field: FieldValue): string {
-  return "value" in field ? String(field.value) : "";
+  return field === undefined ? "none" : `the value '${fieldText(field)}' of type '${field.type}'`;
 }

@@ -12,6 +12,8 @@ export interface ServeSettings {
   logLevel: "debug" | "info" | "warn" | "error" | "silent";
 }
 
+/** What a flag or a key of the configuration file may hold. */
+type Given = string | number | boolean | undefined;
 type Parser = (text: string, origin: string) => string | number | boolean;
 
 interface Setting {
@@ -42,15 +44,14 @@ export const settings: readonly Setting[] = [
  * @throws Error that names the flag, variable or file and key with a value that makes no sense.
  */
 export function resolveSettings(
-  flags: Readonly<Record<string, unknown>>,
+  flags: Readonly<Record<string, Given>>,
   environment: Readonly<Record<string, string | undefined>>,
   configFile: string | undefined,
 ): ServeSettings {
   const config = configFile === undefined ? {} : readConfig(configFile);
-  const resolved = settings.map((setting) => {
-    const { name, parse, fallback } = setting;
-    if (flags[name] !== undefined) return [name, parse(String(flags[name]), setting.flag.split(" ")[0]!)];
-    const variable = setting.environment.find((candidate) => environment[candidate] !== undefined);
+  const resolved = settings.map(({ name, flag: flagText, environment: variables, parse, fallback }) => {
+    if (flags[name] !== undefined) return [name, parse(String(flags[name]), flagText.split(" ")[0])];
+    const variable = variables.find((candidate) => environment[candidate] !== undefined);
     if (variable !== undefined) return [name, parse(environment[variable]!, variable)];
     if (config[name] !== undefined) return [name, parse(String(config[name]), `${configFile}: ${name}`)];
     return [name, fallback];
@@ -71,12 +72,14 @@ function setting(
 }
 
 /** A JSON object with the settings' names as keys. */
-function readConfig(file: string): Record<string, unknown> {
+function readConfig(file: string): Record<string, Given> {
   let content: string;
   try {
     content = readFileSync(file, "utf8");
   } catch (error) {
-    throw new Error(`Cannot read the configuration file ${file}: ${(error as Error).message}`, { cause: error });
+    throw new Error(`Cannot read the configuration file ${file}: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
   let config: unknown;
   try {
@@ -92,7 +95,7 @@ function readConfig(file: string): Record<string, unknown> {
   if (unknown !== undefined) {
     throw new Error(`${file}: unknown setting "${unknown}". Known are ${known.join(", ")}.`);
   }
-  return config as Record<string, unknown>;
+  return config as Record<string, Given>;
 }
 
 function port(value: string, origin: string): number {

@@ -13,7 +13,7 @@ export function addServeCommand(program: Command, version: string): void {
   for (const { flag, environment, description, fallback } of settings) {
     command.option(flag, `${description} (default: ${fallback}; env: ${environment.join(", ")})`);
   }
-  command.action(async (flags: Record<string, unknown>) => {
+  command.action(async (flags: Record<string, string | boolean | undefined>) => {
     try {
       await serve(resolveSettings(flags, process.env, flags["config"] as string | undefined), version);
     } catch (error) {

@@ -27,7 +27,7 @@ export class ByteReader {
   }
 
   octet(): number {
-    return this.bytes[this.take(1)]!;
+    return this.bytes[this.take(1)];
   }
 
   signedOctet(): number {
@@ -178,7 +178,9 @@ export class ByteWriter {
   shortstr(value: string): void {
     const encoded = utf8.encode(value);
     if (encoded.length > 255) {
-      throw new RangeError(`a short string takes at most 255 bytes, not ${encoded.length}: '${value.slice(0, 40)}…'`);
+      throw new RangeError(
+        `a short string takes at most 255 bytes, not ${encoded.length}: '${value.slice(0, 40)}…'`,
+      );
     }
     this.octet(encoded.length);
     this.raw(encoded);

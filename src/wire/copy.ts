@@ -26,13 +26,7 @@ export function copyBytes(
 }
 
 /** Whether `length` bytes of both are the same. */
-export function sameBytes(
-  a: Uint8Array,
-  aAt: number,
-  b: Uint8Array,
-  bAt: number,
-  length: number,
-): boolean {
+export function sameBytes(a: Uint8Array, aAt: number, b: Uint8Array, bAt: number, length: number): boolean {
   for (let index = 0; index < length; index++) {
     if (a[aAt + index] !== b[bAt + index]) return false;
   }

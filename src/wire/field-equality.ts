@@ -1,6 +1,14 @@
 import type { FieldTable, FieldValue } from "./field-table.ts";
 
-const integerTypes = new Set(["byte", "unsignedbyte", "short", "unsignedshort", "signedint", "unsignedint", "long"]);
+const integerTypes = new Set([
+  "byte",
+  "unsignedbyte",
+  "short",
+  "unsignedshort",
+  "signedint",
+  "unsignedint",
+  "long",
+]);
 
 /** Whether two values are the same to RabbitMQ, to which integers of different widths are equal when their numbers are. */
 export function sameValue(a: FieldValue, b: FieldValue): boolean {
@@ -18,7 +26,7 @@ export function sameValue(a: FieldValue, b: FieldValue): boolean {
     case "decimal":
       return a.value === b.value && a.scale === (b as typeof a).scale;
     default:
-      return sameScalar(a.value, b.value as typeof a.value);
+      return sameScalar(a.value, b.value);
   }
 }
 
@@ -33,7 +41,7 @@ export function sameTable(a: FieldTable, b: FieldTable): boolean {
 }
 
 function sameArray(a: readonly FieldValue[], b: readonly FieldValue[]): boolean {
-  return a.length === b.length && a.every((value, index) => sameValue(value, b[index]!));
+  return a.length === b.length && a.every((value, index) => sameValue(value, b[index]));
 }
 
 function sameScalar(a: unknown, b: unknown): boolean {

@@ -50,6 +50,23 @@ export function writeTable(writer: ByteWriter, table: FieldTable): void {
   });
 }
 
+/** A value in one line, for error messages. */
+export function fieldText(field: FieldValue): string {
+  switch (field.type) {
+    case "void":
+      return "";
+    case "table":
+    case "array":
+      return `${field.type} of ${"size" in field.value ? field.value.size : field.value.length}`;
+    case "decimal":
+      return `${field.value}e-${field.scale}`;
+    default:
+      return field.value instanceof Uint8Array
+        ? Buffer.from(field.value).toString("hex")
+        : String(field.value);
+  }
+}
+
 function readValue(reader: ByteReader, depth: number): FieldValue {
   const tag = String.fromCharCode(reader.octet());
   switch (tag) {

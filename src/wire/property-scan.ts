@@ -29,7 +29,8 @@ export class PropertyScan {
     const flags = view.getUint16(start);
     let at = start + 2;
     if (flags !== 0) {
-      if (flags & 0x0003) throw new MalformedError("a content header has property flags that class basic does not define");
+      if (flags & 0x0003)
+        throw new MalformedError("a content header has property flags that class basic does not define");
       if (flags & 0x8000) at = skipShortstr(bytes, at, end);
       if (flags & 0x4000) at = skipShortstr(bytes, at, end);
       if (flags & 0x2000) {
@@ -66,12 +67,26 @@ export class PropertyScan {
 
 function skipShortstr(bytes: Uint8Array, at: number, end: number): number {
   if (at >= end) throw truncated();
-  return at + 1 + bytes[at]!;
+  return at + 1 + bytes[at];
 }
 
 /** Bytes of the values with a fixed size, by type tag; -1 for the others. */
 const fixedSizes = new Int8Array(128).fill(-1);
-for (const [tag, size] of Object.entries({ t: 1, b: 1, B: 1, s: 2, u: 2, I: 4, i: 4, l: 8, f: 4, d: 8, D: 5, T: 8, V: 0 })) {
+for (const [tag, size] of Object.entries({
+  t: 1,
+  b: 1,
+  B: 1,
+  s: 2,
+  u: 2,
+  I: 4,
+  i: 4,
+  l: 8,
+  f: 4,
+  d: 8,
+  D: 5,
+  T: 8,
+  V: 0,
+})) {
   fixedSizes[tag.charCodeAt(0)] = size;
 }
 
@@ -90,8 +105,8 @@ function skipTable(bytes: Uint8Array, view: DataView, at: number, end: number, d
 
 function skipValue(bytes: Uint8Array, view: DataView, at: number, end: number, depth: number): number {
   if (at >= end) throw truncated();
-  const tag = bytes[at++]!;
-  const size = tag < 128 ? fixedSizes[tag]! : -1;
+  const tag = bytes[at++];
+  const size = tag < 128 ? fixedSizes[tag] : -1;
   if (size >= 0) return at + size;
   if (depth > 64) throw new MalformedError("field tables are nested more than 64 deep");
   switch (tag) {
@@ -101,7 +116,8 @@ function skipValue(bytes: Uint8Array, view: DataView, at: number, end: number, d
       return at + 4 + view.getUint32(at);
     case 0x46: // F: table
       return skipTable(bytes, view, at, end, depth + 1);
-    case 0x41: { // A: array
+    case 0x41: {
+      // A: array
       if (end - at < 4) throw truncated();
       const arrayEnd = at + 4 + view.getUint32(at);
       if (arrayEnd > end) throw truncated();

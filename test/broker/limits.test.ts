@@ -1,38 +1,40 @@
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { MethodId } from "../../src/wire/index.ts";
 import { describeEachBroker } from "../support/brokers.ts";
 import { consume, declareQueue, publishMethod } from "../support/methods.ts";
-import { RawClient, type LoginOptions } from "../support/raw-client.ts";
+import type { RawClient } from "../support/raw-client.ts";
+import { login, ownQueue } from "../support/raw-login.ts";
 
 const mebibyte = 1 << 20;
 
 describeEachBroker("sizes and limits", (broker) => {
-  async function login(options: LoginOptions = {}): Promise<RawClient> {
-    const { port, username: user, password, vhost } = broker();
-    const client = await RawClient.login(port, { user, password, vhost, ...options });
-    onTestFinished(() => client.close());
-    return client;
-  }
-
   /** A client with a queue of its own on channel 1, and a consumer without acknowledgements. */
-  async function selfConsumer(options: LoginOptions = {}): Promise<RawClient> {
-    const client = await login(options);
-    await client.call(1, declareQueue("", { exclusive: true }), MethodId.QueueDeclareOk);
-    await client.call(1, consume("", { noAck: true }), MethodId.BasicConsumeOk);
-    return client;
-  }
-
-  async function ownQueue(client: RawClient): Promise<string> {
-    const { queue } = await client.call(1, declareQueue("", { exclusive: true }), MethodId.QueueDeclareOk);
-    return queue;
+  async function selfConsumer(): Promise<{ client: RawClient; queue: string }> {
+    const client = await login(broker());
+    const queue = await ownQueue(client);
+    await client.call(1, consume(queue, { noAck: true }), MethodId.BasicConsumeOk);
+    return { client, queue };
   }
 
   test("bodies around every frame boundary arrive as they were sent, between peers of different frame-max", async () => {
-    const sender = await login();
-    const receiver = await login({ frameMax: 4096 });
+    const sender = await login(broker());
+    const receiver = await login(broker(), { frameMax: 4096 });
     const queue = await ownQueue(receiver);
     await receiver.call(1, consume(queue, { noAck: true }), MethodId.BasicConsumeOk);
-    for (const size of [0, 1, 4087, 4088, 4089, 8176, 131_063, 131_064, 131_065, 262_144, mebibyte, 3 * mebibyte]) {
+    for (const size of [
+      0,
+      1,
+      4087,
+      4088,
+      4089,
+      8176,
+      131_063,
+      131_064,
+      131_065,
+      262_144,
+      mebibyte,
+      3 * mebibyte,
+    ]) {
       const body = patterned(size);
       sender.publish(1, "", queue, body);
       const delivered = await receiver.content(MethodId.BasicDeliver);
@@ -41,9 +43,7 @@ describeEachBroker("sizes and limits", (broker) => {
   });
 
   test("a body of 128 MiB, the largest there is, arrives as it was sent", async () => {
-    const client = await selfConsumer();
-    const queue = await ownQueue(client);
-    await client.call(1, consume(queue, { noAck: true }), MethodId.BasicConsumeOk);
+    const { client, queue } = await selfConsumer();
     const body = patterned(128 * mebibyte);
     client.publish(1, "", queue, body);
     const delivered = await client.content(MethodId.BasicDeliver);
@@ -51,7 +51,7 @@ describeEachBroker("sizes and limits", (broker) => {
   }, 60_000);
 
   test("bodies that come in turns on many channels are kept apart", async () => {
-    const client = await login();
+    const client = await login(broker());
     const queue = await ownQueue(client);
     const channels = Array.from({ length: 50 }, (_unused, index) => index + 2);
     for (const channel of channels) await client.openChannel(channel);
@@ -69,16 +69,14 @@ describeEachBroker("sizes and limits", (broker) => {
       const { body } = await client.content(MethodId.BasicDeliver);
       expect(body).toHaveLength(parts * 1000);
       expect(new Set(body).size).toBe(1);
-      seen.add(body[0]!);
+      seen.add(body[0]);
     }
     expect(seen.size).toBe(channels.length);
   });
 
   test("a body that takes seconds to arrive is put together, and others are served meanwhile", async () => {
-    const slow = await login({ heartbeat: 1 });
-    const other = await selfConsumer();
-    const otherQueue = await ownQueue(other);
-    await other.call(1, consume(otherQueue, { noAck: true }), MethodId.BasicConsumeOk);
+    const slow = await login(broker(), { heartbeat: 1 });
+    const { client: other, queue: otherQueue } = await selfConsumer();
     const queue = await ownQueue(slow);
     await slow.call(1, consume(queue, { noAck: true }), MethodId.BasicConsumeOk);
     const pieces = 25;
@@ -98,19 +96,21 @@ describeEachBroker("sizes and limits", (broker) => {
   });
 
   test("a connection has 2047 channels, and one more closes it with 530", async () => {
-    const client = await login({ channelMax: 2047 });
+    const client = await login(broker(), { channelMax: 2047 });
     for (let channel = 2; channel <= 2047; channel++) client.method(channel, { id: MethodId.ChannelOpen });
     for (let channel = 2; channel <= 2047; channel++) await client.expect(MethodId.ChannelOpenOk);
     const queue = await ownQueue(client);
     await client.call(2047, consume(queue, { noAck: true }), MethodId.BasicConsumeOk);
     client.publish(2046, "", queue, "over the last channels");
-    expect(Buffer.from((await client.content(MethodId.BasicDeliver)).body).toString()).toBe("over the last channels");
+    expect(Buffer.from((await client.content(MethodId.BasicDeliver)).body).toString()).toBe(
+      "over the last channels",
+    );
     client.method(2048, { id: MethodId.ChannelOpen });
     expect(await client.expect(MethodId.ConnectionClose)).toMatchObject({ replyCode: 530 });
   });
 
   test("names of 255 bytes work; line breaks are taken out of names", async () => {
-    const client = await login();
+    const client = await login(broker());
     const long = "é".repeat(127) + "q";
     await client.call(1, declareQueue(long, { exclusive: true }), MethodId.QueueDeclareOk);
     const bind = {

@@ -20,7 +20,9 @@ import {
   type Method,
 } from "../../src/wire/index.ts";
 
-const shortstr = fc.string({ unit: "grapheme", maxLength: 40 }).filter((text) => Buffer.byteLength(text) <= 255);
+const shortstr = fc
+  .string({ unit: "grapheme", maxLength: 40 })
+  .filter((text) => Buffer.byteLength(text) <= 255);
 const bytes = fc.uint8Array({ maxLength: 40 });
 
 const { value: fieldValue } = fc.letrec<{ value: FieldValue; table: FieldTable }>((tie) => ({
@@ -33,8 +35,14 @@ const { value: fieldValue } = fc.letrec<{ value: FieldValue; table: FieldTable }
     fc.record({ type: fc.constant("unsignedshort" as const), value: fc.integer({ min: 0, max: 65_535 }) }),
     fc.record({ type: fc.constant("signedint" as const), value: fc.integer() }),
     fc.record({ type: fc.constant("unsignedint" as const), value: fc.integer({ min: 0, max: 0xffff_ffff }) }),
-    fc.record({ type: fc.constant("long" as const), value: fc.bigInt({ min: -(1n << 63n), max: (1n << 63n) - 1n }) }),
-    fc.record({ type: fc.constant("timestamp" as const), value: fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }) }),
+    fc.record({
+      type: fc.constant("long" as const),
+      value: fc.bigInt({ min: -(1n << 63n), max: (1n << 63n) - 1n }),
+    }),
+    fc.record({
+      type: fc.constant("timestamp" as const),
+      value: fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }),
+    }),
     fc.record({ type: fc.constant("float" as const), value: fc.float({ noNaN: true }) }),
     fc.record({ type: fc.constant("double" as const), value: fc.double({ noNaN: true }) }),
     fc.record({

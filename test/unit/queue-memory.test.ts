@@ -25,8 +25,8 @@ describe("ready messages", () => {
             taken.push(ready.sequence);
           } else if (typeof what === "number" && taken.length > 0) {
             const [back] = taken.splice(what % taken.length, 1);
-            ready.putBack(back! * 10, 1, back!);
-            waiting = [...waiting, back!].sort((a, b) => a - b);
+            ready.putBack(back * 10, 1, back);
+            waiting = [...waiting, back].toSorted((a, b) => a - b);
           }
           expect(ready.count).toBe(waiting.length);
         }

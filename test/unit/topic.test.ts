@@ -23,11 +23,11 @@ class Compared {
   routed(routingKey: string): string[] {
     const names = new Set<string>();
     this.exchange.route({ routingKey, headers: () => emptyTable }, ({ name }) => names.add(name));
-    return [...names].sort();
+    return [...names].toSorted();
   }
 
   expected(routingKey: string): string[] {
-    return [...new Set(this.oracle.match(routingKey))].sort();
+    return [...new Set(this.oracle.match(routingKey))].toSorted();
   }
 
   private binding(pattern: string) {
@@ -49,12 +49,17 @@ const pattern = fc
 describe("topic exchange", () => {
   it("finds what another matcher finds, while patterns come and go", () => {
     fc.assert(
-      fc.property(fc.array(pattern, { maxLength: 12 }), fc.array(fc.nat(11)), fc.array(key), (patterns, gone, keys) => {
-        const compared = new Compared();
-        for (const one of patterns) compared.bind(one);
-        for (const index of gone) if (patterns[index] !== undefined) compared.unbind(patterns[index]);
-        for (const one of keys) expect(compared.routed(one)).toEqual(compared.expected(one));
-      }),
+      fc.property(
+        fc.array(pattern, { maxLength: 12 }),
+        fc.array(fc.nat(11)),
+        fc.array(key),
+        (patterns, gone, keys) => {
+          const compared = new Compared();
+          for (const one of patterns) compared.bind(one);
+          for (const index of gone) if (patterns[index] !== undefined) compared.unbind(patterns[index]);
+          for (const one of keys) expect(compared.routed(one)).toEqual(compared.expected(one));
+        },
+      ),
       { numRuns: 1000 },
     );
   });
@@ -76,8 +81,9 @@ describe("topic exchange", () => {
 
 function routed(patterns: readonly string[], routingKey: string): string[] {
   const exchange = new Exchange("topics", "topic", options);
-  for (const one of patterns) exchange.bind({ destination: { name: one }, routingKey: one, arguments: emptyTable });
+  for (const one of patterns)
+    exchange.bind({ destination: { name: one }, routingKey: one, arguments: emptyTable });
   const names: string[] = [];
   exchange.route({ routingKey, headers: () => emptyTable }, ({ name }) => names.push(name));
-  return names.sort();
+  return names.toSorted();
 }

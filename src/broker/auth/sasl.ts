@@ -26,8 +26,9 @@ export function readCredentials(mechanism: string, response: Uint8Array): Creden
 /** RFC 4616: [authzid] NUL authcid NUL passwd. */
 function readPlain(response: Uint8Array): Credentials {
   const parts = Buffer.from(response).toString("utf8").split("\0");
-  if (parts.length !== 3) throw new MalformedError("a PLAIN response is not [identity] NUL user NUL password");
-  return { user: parts[1]!, password: parts[2]! };
+  if (parts.length !== 3)
+    throw new MalformedError("a PLAIN response is not [identity] NUL user NUL password");
+  return { user: parts[1], password: parts[2] };
 }
 
 /** A field table without its length, with LOGIN and PASSWORD: AMQP 0-8's own mechanism, which old clients use. */

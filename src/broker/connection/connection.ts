@@ -111,7 +111,9 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
       this.log.warn({ peer: this.peer }, "handshake timeout");
       this.socket.destroy();
     });
-    this.socket.on("error", (error) => this.log.debug({ peer: this.peer, error: error.message }, "socket error"));
+    this.socket.on("error", (error) =>
+      this.log.debug({ peer: this.peer, error: error.message }, "socket error"),
+    );
     this.socket.on("close", () => this.end());
     this.reader.start(this);
   }
@@ -180,10 +182,11 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
     }
     // Payload: method id, a reserved short, exchange, routing key, bits.
     const routeAt = at + 13;
-    const keyAt = routeAt + 1 + bytes[routeAt]!;
-    const bitsAt = keyAt + 1 + (keyAt < next ? bytes[keyAt]! : 0);
-    if (bitsAt !== next - 2) throw new MalformedError("basic.publish's exchange and routing key do not fill its frame");
-    const bits = bytes[bitsAt]!;
+    const keyAt = routeAt + 1 + bytes[routeAt];
+    const bitsAt = keyAt + 1 + (keyAt < next ? bytes[keyAt] : 0);
+    if (bitsAt !== next - 2)
+      throw new MalformedError("basic.publish's exchange and routing key do not fill its frame");
+    const bits = bytes[bitsAt];
     if (bits & 2) throw new ConnectionError(ReplyCode.NotImplemented, "immediate=true");
     const mandatory = (bits & 1) !== 0;
 
@@ -192,7 +195,9 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
       const bodyLength = view.getUint32(next + 15);
       const bodyAt = headerEnd + 7;
       const contentEnd =
-        bodyLength === 0 ? headerEnd : this.wholeFrame(bytes, view, headerEnd, end, FrameType.Body, channelId);
+        bodyLength === 0
+          ? headerEnd
+          : this.wholeFrame(bytes, view, headerEnd, end, FrameType.Body, channelId);
       const isWhole = contentEnd > 0 && (bodyLength === 0 || contentEnd - headerEnd - 8 === bodyLength);
       if (isWhole && view.getUint32(next + 11) === 0) {
         const { message } = this;
@@ -278,12 +283,14 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
     if (method === undefined) {
       throw new ConnectionError(ReplyCode.CommandInvalid, `unknown method ${id >>> 16}.${id & 0xffff}`);
     }
-    if (reader.remaining > 0) throw new MalformedError(`${methodName(id)} has ${reader.remaining} bytes too many`);
+    if (reader.remaining > 0)
+      throw new MalformedError(`${methodName(id)} has ${reader.remaining} bytes too many`);
     this.log.debug({ peer: this.peer, channel: channelId, method: methodName(id) }, "method");
     if (this.state === "closing") this.whileClosing(method);
     else if (this.state === "handshake") this.duringHandshake(channelId, method);
     else if (channelId === 0) this.connectionMethod(method);
-    else if (method.id === MethodId.ChannelOpen && !this.channels.has(channelId)) this.openNewChannel(channelId);
+    else if (method.id === MethodId.ChannelOpen && !this.channels.has(channelId))
+      this.openNewChannel(channelId);
     else this.openChannel(channelId, id).handle(method);
   }
 
@@ -407,7 +414,10 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
     for (let index = 0; index < 8; index++) {
       if (bytes[at + index] === protocolHeader[index]) continue;
       // Another protocol or version: say which one is spoken here and hang up (AMQP 0-9-1 §4.2.2).
-      this.log.warn({ peer: this.peer, bytes: Buffer.from(bytes.subarray(at, at + 8)).toString("hex") }, "bad header");
+      this.log.warn(
+        { peer: this.peer, bytes: Buffer.from(bytes.subarray(at, at + 8)).toString("hex") },
+        "bad header",
+      );
       this.socket.end(Buffer.from(protocolHeader));
       this.state = "ended";
       return false;

@@ -23,11 +23,21 @@ export function handleExchangeMethod(channel: Channel, method: Method): void {
       if (!method.noWait) channel.send({ id: MethodId.ExchangeDeleteOk });
       return;
     case MethodId.ExchangeBind:
-      vhost.bindExchange(cleanName(method.destination), cleanName(method.source), method.routingKey, method.arguments);
+      vhost.bindExchange(
+        cleanName(method.destination),
+        cleanName(method.source),
+        method.routingKey,
+        method.arguments,
+      );
       if (!method.noWait) channel.send({ id: MethodId.ExchangeBindOk });
       return;
     case MethodId.ExchangeUnbind:
-      vhost.unbindExchange(cleanName(method.destination), cleanName(method.source), method.routingKey, method.arguments);
+      vhost.unbindExchange(
+        cleanName(method.destination),
+        cleanName(method.source),
+        method.routingKey,
+        method.arguments,
+      );
       if (!method.noWait) channel.send({ id: MethodId.ExchangeUnbindOk });
       return;
     default:

@@ -76,12 +76,16 @@ export class Handshake {
   }
 
   result(): { vhost: VirtualHost; wantsCancelNotify: boolean; user: string } {
-    return { vhost: this.vhost!, wantsCancelNotify: this.clientCan("consumer_cancel_notify"), user: this.user };
+    return {
+      vhost: this.vhost!,
+      wantsCancelNotify: this.clientCan("consumer_cancel_notify"),
+      user: this.user,
+    };
   }
 
   private startOk(method: Extract<Method, { id: typeof MethodId.ConnectionStartOk }>): void {
-    const capabilities = method.clientProperties.get("capabilities");
-    if (capabilities?.type === "table") this.clientCapabilities = capabilities.value;
+    const offered = method.clientProperties.get("capabilities");
+    if (offered?.type === "table") this.clientCapabilities = offered.value;
     const credentials = readCredentials(method.mechanism, method.response as Uint8Array);
     if (!credentials) {
       throw refused(
@@ -91,7 +95,10 @@ export class Handshake {
     const { user, password } = credentials;
     const isGuestFromAfar = user === this.context.loopbackUser && !this.fromLoopback;
     if (isGuestFromAfar) {
-      this.context.log.warn({ user }, `user '${user}' may only log in from this machine: create another user`);
+      this.context.log.warn(
+        { user },
+        `user '${user}' may only log in from this machine: create another user`,
+      );
     }
     if (isGuestFromAfar || !this.context.users.verify(user, password)) {
       throw refused(

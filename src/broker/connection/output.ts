@@ -7,7 +7,15 @@
  */
 import type { Socket } from "node:net";
 import type { EndOfTurn, EventLoopTurn } from "../../base/index.ts";
-import { basicClassId, ByteWriter, copyBytes, FrameType, frameEnd, writeMethod, type Method } from "../../wire/index.ts";
+import {
+  basicClassId,
+  ByteWriter,
+  copyBytes,
+  FrameType,
+  frameEnd,
+  writeMethod,
+  type Method,
+} from "../../wire/index.ts";
 import type { MessageView } from "../storage/index.ts";
 import { createBuffer, type BufferPool, type PooledBuffer } from "./buffer-pool.ts";
 
@@ -213,7 +221,7 @@ export class Output implements EndOfTurn {
   private body(channel: number, message: MessageView): void {
     const limit = this.frameMax - frameOverhead;
     const uncopied = message.owned && message.bodyLength >= uncopiedBodyAt;
-    for (let sent = 0; sent < message.bodyLength; ) {
+    for (let sent = 0; sent < message.bodyLength;) {
       const part = Math.min(limit, message.bodyLength - sent);
       const from = message.bodyAt + sent;
       if (uncopied) this.uncopiedFrame(channel, message.bytes.subarray(from, from + part));

@@ -46,7 +46,13 @@ export class Publisher implements CommitWaiter {
   private awaiting = false;
   private closed = false;
 
-  constructor(channel: number, vhost: VirtualHost, store: MessageStore, output: Output, owner: PublisherOwner) {
+  constructor(
+    channel: number,
+    vhost: VirtualHost,
+    store: MessageStore,
+    output: Output,
+    owner: PublisherOwner,
+  ) {
     this.channel = channel;
     this.vhost = vhost;
     this.store = store;
@@ -91,7 +97,7 @@ export class Publisher implements CommitWaiter {
         this.store.awaitCommit(this);
       }
     }
-    if (queues.length === 1) this.toOne(queues[0]!, message, deliveryMode === 2);
+    if (queues.length === 1) this.toOne(queues[0], message, deliveryMode === 2);
     else if (queues.length > 1) this.toMany(queues, message, deliveryMode === 2);
     else if (mandatory) this.returnUnroutable(message);
   }
@@ -124,7 +130,7 @@ export class Publisher implements CommitWaiter {
     if (count === 0) return;
     const handle = this.store.append(message, persistent, storing, count);
     for (let index = 0; index < count; index++) {
-      const queue = storing[index]!;
+      const queue = storing[index];
       queue.enqueue(message, handle, persistent);
       if (queue.isBehind()) this.owner.outpacing();
     }
@@ -140,10 +146,10 @@ export class Publisher implements CommitWaiter {
     ) {
       return this.route;
     }
-    const exchangeLength = bytes[routeAt]!;
+    const exchangeLength = bytes[routeAt];
     const keyAt = routeAt + 1 + exchangeLength;
     const exchange = decodeUtf8(bytes, routeAt + 1, exchangeLength);
-    const routingKey = decodeUtf8(bytes, keyAt + 1, bytes[keyAt]!);
+    const routingKey = decodeUtf8(bytes, keyAt + 1, bytes[keyAt]);
     const route = this.vhost.route(exchange, routingKey, () => this.headers(message));
     this.route = route;
     this.routeBytes = bytes.slice(routeAt, routeAt + routeLength);
@@ -168,7 +174,7 @@ export class Publisher implements CommitWaiter {
 
 /** @throws ChannelError 406 unless the expiration is a number of milliseconds, as text. */
 function assertExpiration(bytes: Uint8Array, at: number): void {
-  const text = decodeUtf8(bytes, at + 1, bytes[at]!);
+  const text = decodeUtf8(bytes, at + 1, bytes[at]);
   if (!/^\d{1,10}$/.test(text) || Number(text) > 0xffff_ffff) {
     throw new ChannelError(ReplyCode.PreconditionFailed, `invalid expiration '${text}'`);
   }

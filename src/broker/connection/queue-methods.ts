@@ -11,7 +11,11 @@ export function handleQueueMethod(channel: Channel, method: Method): void {
       const name = cleanName(method.queue);
       const queue = method.passive
         ? vhost.queueFor(name === "" ? channel.lastQueueName : name, connection)
-        : vhost.declareQueue(name, { ...method, exclusiveOwner: method.exclusive ? connection : null }, connection);
+        : vhost.declareQueue(
+            name,
+            { ...method, exclusiveOwner: method.exclusive ? connection : null },
+            connection,
+          );
       channel.lastQueueName = queue.name;
       if (method.noWait) return;
       channel.send({
@@ -59,6 +63,7 @@ export function handleQueueMethod(channel: Channel, method: Method): void {
  */
 export function queueName(channel: Channel, name: string): string {
   if (name !== "") return cleanName(name);
-  if (channel.lastQueueName === "") throw new ChannelError(ReplyCode.NotFound, "no previously declared queue");
+  if (channel.lastQueueName === "")
+    throw new ChannelError(ReplyCode.NotFound, "no previously declared queue");
   return channel.lastQueueName;
 }

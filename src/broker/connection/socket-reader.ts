@@ -113,7 +113,7 @@ export class SocketReader implements EndOfTurn {
   private receivedChunk(chunk: Buffer): void {
     const { partials } = this.resources;
     // In pieces that fit behind what is left over, in the same buffers as the static path.
-    for (let at = 0; at < chunk.length && !this.socket.destroyed; ) {
+    for (let at = 0; at < chunk.length && !this.socket.destroyed;) {
       this.partial ??= partials.take();
       const { partial } = this;
       const count = chunk.copy(partial.bytes, this.partialLength, at);

@@ -43,9 +43,9 @@ export class UnackedDeliveries {
   /** Takes out all deliveries up to `tag`, oldest first; false when there was none. */
   takeUpTo(tag: number, visit: DeliveryVisitor): boolean {
     const before = this.count;
-    while (this.start < this.end && this.tags[this.start]! <= tag) {
+    while (this.start < this.end && this.tags[this.start] <= tag) {
       const slot = this.start++;
-      if (this.entries[slot * 2]! !== settled) this.take(slot, visit);
+      if (this.entries[slot * 2] !== settled) this.take(slot, visit);
     }
     this.skipSettled();
     return this.count < before;
@@ -53,15 +53,15 @@ export class UnackedDeliveries {
 
   private take(slot: number, visit: DeliveryVisitor): void {
     const holder = this.holders[slot]!;
-    const handle = this.entries[slot * 2]!;
+    const handle = this.entries[slot * 2];
     this.entries[slot * 2] = settled;
     this.holders[slot] = null;
     this.count--;
-    visit(holder, handle, this.entries[slot * 2 + 1]!, this.sequences[slot]!);
+    visit(holder, handle, this.entries[slot * 2 + 1], this.sequences[slot]);
   }
 
   private skipSettled(): void {
-    while (this.start < this.end && this.entries[this.start * 2]! === settled) this.start++;
+    while (this.start < this.end && this.entries[this.start * 2] === settled) this.start++;
     if (this.start === this.end) {
       this.start = 0;
       this.end = 0;
@@ -73,12 +73,12 @@ export class UnackedDeliveries {
     let low = this.start;
     let high = this.end - 1;
     // Most often tags follow each other without a gap, and the slot can be told from the first tag.
-    const guess = low + (tag - this.tags[low]!);
+    const guess = low + (tag - this.tags[low]);
     if (guess >= low && guess <= high && this.tags[guess] === tag) low = high = guess;
     while (low <= high) {
       const middle = (low + high) >> 1;
-      const there = this.tags[middle]!;
-      if (there === tag) return this.entries[middle * 2]! === settled ? -1 : middle;
+      const there = this.tags[middle];
+      if (there === tag) return this.entries[middle * 2] === settled ? -1 : middle;
       if (there < tag) low = middle + 1;
       else high = middle - 1;
     }
@@ -115,4 +115,9 @@ export class UnackedDeliveries {
   }
 }
 
-export type DeliveryVisitor = (holder: DeliveryHolder, handle: number, flags: number, sequence: number) => void;
+export type DeliveryVisitor = (
+  holder: DeliveryHolder,
+  handle: number,
+  flags: number,
+  sequence: number,
+) => void;

@@ -207,7 +207,7 @@ export class Queue implements Destination {
     const { active } = this;
     while (active.length > 0) {
       if (this.turn >= active.length) this.turn = 0;
-      const consumer = active[this.turn]!;
+      const consumer = active[this.turn];
       if (consumer.hasCredit()) {
         this.turn++;
         return consumer;

@@ -92,7 +92,7 @@ class ReturnedMessages {
     let slot = this.count++;
     while (slot > 0) {
       const parent = (slot - 1) >> 1;
-      if (this.sequences[parent]! < sequence) break;
+      if (this.sequences[parent] < sequence) break;
       this.move(parent, slot);
       slot = parent;
     }
@@ -105,7 +105,7 @@ class ReturnedMessages {
     this.sequence = this.sequences[0]!;
     const last = --this.count;
     if (last > 0) {
-      this.sink(this.entries[last * 2]!, this.entries[last * 2 + 1]!, this.sequences[last]!);
+      this.sink(this.entries[last * 2], this.entries[last * 2 + 1], this.sequences[last]);
     } else if (this.sequences.length > 0xffff) {
       this.resize(initialCapacity);
     }
@@ -116,8 +116,8 @@ class ReturnedMessages {
     for (;;) {
       let child = slot * 2 + 1;
       if (child >= this.count) break;
-      if (child + 1 < this.count && this.sequences[child + 1]! < this.sequences[child]!) child++;
-      if (this.sequences[child]! > sequence) break;
+      if (child + 1 < this.count && this.sequences[child + 1] < this.sequences[child]) child++;
+      if (this.sequences[child] > sequence) break;
       this.move(child, slot);
       slot = child;
     }
@@ -125,7 +125,7 @@ class ReturnedMessages {
   }
 
   private move(from: number, to: number): void {
-    this.place(to, this.entries[from * 2]!, this.entries[from * 2 + 1]!, this.sequences[from]!);
+    this.place(to, this.entries[from * 2], this.entries[from * 2 + 1], this.sequences[from]);
   }
 
   private place(slot: number, handle: number, flags: number, sequence: number): void {

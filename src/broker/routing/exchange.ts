@@ -1,6 +1,12 @@
 import { sameTable, type FieldTable } from "../../wire/index.ts";
 import { DirectExchange } from "./direct.ts";
-import type { Binding, ExchangeType, ExchangeTypeName, RoutedMessage, RoutingTarget } from "./exchange-type.ts";
+import type {
+  Binding,
+  ExchangeType,
+  ExchangeTypeName,
+  RoutedMessage,
+  RoutingTarget,
+} from "./exchange-type.ts";
 import { FanoutExchange } from "./fanout.ts";
 import { HeadersExchange } from "./headers.ts";
 import { TopicExchange } from "./topic.ts";
@@ -64,7 +70,11 @@ export class Exchange implements RoutingTarget {
     this.type.remove(found);
     this.bindingCount--;
     const byKey = this.byDestination.get(binding.destination)!;
-    if (alike.length > 1) byKey.set(binding.routingKey, alike.filter((other) => other !== found));
+    if (alike.length > 1)
+      byKey.set(
+        binding.routingKey,
+        alike.filter((other) => other !== found),
+      );
     else byKey.delete(binding.routingKey);
     if (byKey.size === 0) this.byDestination.delete(binding.destination);
     return true;

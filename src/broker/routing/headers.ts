@@ -1,4 +1,4 @@
-import { ReplyCode, sameValue, type FieldTable, type FieldValue } from "../../wire/index.ts";
+import { fieldText, ReplyCode, sameValue, type FieldTable, type FieldValue } from "../../wire/index.ts";
 import { ChannelError } from "../errors.ts";
 import type { Binding, ExchangeType, RoutedMessage, RoutingTarget } from "./exchange-type.ts";
 
@@ -43,13 +43,12 @@ function matchOf(bindingArguments: FieldTable): Match {
   const field = bindingArguments.get("x-match");
   if (field === undefined) return "all";
   if (field.type !== "longstr") {
-    const value = "value" in field ? String(field.value) : "";
     throw new ChannelError(
       ReplyCode.PreconditionFailed,
-      `Invalid x-match field type ${field.type} (value ${value}); expected longstr`,
+      `Invalid x-match field type ${field.type} (value ${fieldText(field)}); expected longstr`,
     );
   }
-  const match = String(field.value);
+  const match = fieldText(field);
   if (match === "all" || match === "any" || match === "all-with-x" || match === "any-with-x") return match;
   throw new ChannelError(
     ReplyCode.PreconditionFailed,

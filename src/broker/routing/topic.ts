@@ -22,8 +22,8 @@ export class TopicExchange implements ExchangeType {
     for (const word of key) path.push(path.at(-1)!.children.get(word)!);
     const { bindings } = path.at(-1)!;
     bindings.splice(bindings.indexOf(binding), 1);
-    for (let depth = key.length; depth > 0 && path[depth]!.isEmpty(); depth--) {
-      path[depth - 1]!.children.delete(key[depth - 1]!);
+    for (let depth = key.length; depth > 0 && path[depth].isEmpty(); depth--) {
+      path[depth - 1].children.delete(key[depth - 1]);
     }
   }
 

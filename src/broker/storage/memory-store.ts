@@ -65,7 +65,7 @@ export class MemoryStore implements MessageStore {
       // Word-aligned, as the copy below reads and writes words.
       this.currentEnd = (at + size + 3) & ~3;
     }
-    const slab = this.slabs[index]!;
+    const slab = this.slabs[index];
     slab.live++;
     const { bytes, view } = slab;
     writeHeader(view, at, message);
@@ -79,7 +79,7 @@ export class MemoryStore implements MessageStore {
   }
 
   locate(handle: MessageHandle, into: MessageView): void {
-    const slab = this.slabs[this.table.slab(handle)]!;
+    const slab = this.slabs[this.table.slab(handle)];
     const at = this.table.offset(handle);
     const view = slab.view;
     into.bytes = slab.bytes;
@@ -125,7 +125,7 @@ export class MemoryStore implements MessageStore {
     const at = message.routeAt - storedHeaderBytes;
     writeHeader(message.view, at, message);
     const index = this.addSlab(message.bytes, true);
-    this.slabs[index]!.live++;
+    this.slabs[index].live++;
     return this.table.add(index, at, count, message.bodyLength);
   }
 
@@ -133,7 +133,7 @@ export class MemoryStore implements MessageStore {
     const filled = this.current;
     const reused = this.spare.pop();
     this.current = reused ? this.placeSlab(reused) : this.addSlab(new Uint8Array(slabBytes), false);
-    this.slabs[this.current]!.live = 1;
+    this.slabs[this.current].live = 1;
     this.currentEnd = 0;
     if (filled >= 0) this.leaveSlab(filled);
   }
@@ -150,7 +150,7 @@ export class MemoryStore implements MessageStore {
   }
 
   private leaveSlab(index: number): void {
-    const slab = this.slabs[index]!;
+    const slab = this.slabs[index];
     if (--slab.live > 0) return;
     this.slabs[index] = emptySlab;
     this.freeIndexes.push(index);

@@ -32,21 +32,21 @@ export class MessageTable {
   }
 
   slab(handle: number): number {
-    return this.fields[handle * stride]!;
+    return this.fields[handle * stride];
   }
 
   offset(handle: number): number {
-    return this.fields[handle * stride + 1]!;
+    return this.fields[handle * stride + 1];
   }
 
   bodyLength(handle: number): number {
-    return this.fields[handle * stride + 3]!;
+    return this.fields[handle * stride + 3];
   }
 
   /** Takes one reference away; true when it was the last, and the handle free again. */
   release(handle: number): boolean {
     const at = handle * stride;
-    if (--this.fields[at + 2]! > 0) return false;
+    if (--this.fields[at + 2] > 0) return false;
     this.fields[at] = this.firstFree;
     this.firstFree = handle;
     this.count--;
@@ -58,7 +58,8 @@ export class MessageTable {
   private reset(): void {
     this.nextUnused = 0;
     this.firstFree = -1;
-    if (this.fields.length > initialCapacity * stride * 64) this.fields = new Int32Array(initialCapacity * stride);
+    if (this.fields.length > initialCapacity * stride * 64)
+      this.fields = new Int32Array(initialCapacity * stride);
   }
 
   private grow(): void {
