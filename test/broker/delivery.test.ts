@@ -56,7 +56,13 @@ describeEachBroker("deliveries", (broker) => {
     await client.openChannel(2);
     await client.call(2, consume(queue), MethodId.BasicConsumeOk);
     expect(await receive(client, 3)).toEqual(["1", "2", "3"]);
-    const close = { id: MethodId.ChannelClose, replyCode: 200, replyText: "", classId: 0, methodId: 0 } as const;
+    const close = {
+      id: MethodId.ChannelClose,
+      replyCode: 200,
+      replyText: "",
+      classId: 0,
+      methodId: 0,
+    } as const;
     await client.call(2, close, MethodId.ChannelCloseOk);
     await client.call(1, consume(queue, { noAck: true }), MethodId.BasicConsumeOk);
     expect(await receive(client, 3)).toEqual(["1 again", "2 again", "3 again"]);
@@ -145,7 +151,11 @@ describeEachBroker("deliveries", (broker) => {
     await qos(client, 2);
     await client.call(1, consume(queue), MethodId.BasicConsumeOk);
     await receive(client, 2);
-    const purged = await client.call(1, { id: MethodId.QueuePurge, queue, noWait: false }, MethodId.QueuePurgeOk);
+    const purged = await client.call(
+      1,
+      { id: MethodId.QueuePurge, queue, noWait: false },
+      MethodId.QueuePurgeOk,
+    );
     expect(purged.messageCount).toBe(3);
     client.method(1, { id: MethodId.BasicNack, deliveryTag: 0n, multiple: true, requeue: true });
     expect(await receive(client, 2)).toEqual(["1 again", "2 again"]);
@@ -156,7 +166,7 @@ describeEachBroker("deliveries", (broker) => {
     const queue = await ownQueue(client);
     await client.call(1, { id: MethodId.ConfirmSelect, noWait: false }, MethodId.ConfirmSelectOk);
     for (let number = 0; number < 100; number++) client.publish(1, "", queue, "x");
-    for (let confirmed = 0; confirmed < 100; ) {
+    for (let confirmed = 0; confirmed < 100;) {
       const { deliveryTag, multiple } = await client.expect(MethodId.BasicAck);
       confirmed = multiple ? Number(deliveryTag) : confirmed + 1;
     }
@@ -201,10 +211,20 @@ describeEachBroker("deliveries", (broker) => {
     const name = broker().queueName("auto");
     await client.call(1, declareQueue(name, { autoDelete: true }), MethodId.QueueDeclareOk);
     await client.call(1, consume(name, { consumerTag: "c" }), MethodId.BasicConsumeOk);
-    await client.call(1, { id: MethodId.BasicCancel, consumerTag: "c", noWait: false }, MethodId.BasicCancelOk);
+    await client.call(
+      1,
+      { id: MethodId.BasicCancel, consumerTag: "c", noWait: false },
+      MethodId.BasicCancelOk,
+    );
     client.method(1, declareQueue(name, { passive: true }));
     expect(await client.expect(MethodId.ChannelClose)).toMatchObject({ replyCode: 404 });
-    const goodbye = { id: MethodId.ConnectionClose, replyCode: 200, replyText: "", classId: 0, methodId: 0 } as const;
+    const goodbye = {
+      id: MethodId.ConnectionClose,
+      replyCode: 200,
+      replyText: "",
+      classId: 0,
+      methodId: 0,
+    } as const;
     await other.call(0, goodbye, MethodId.ConnectionCloseOk);
     client.method(1, { id: MethodId.ChannelCloseOk });
     await client.openChannel(1);

@@ -49,11 +49,27 @@ describeEachBroker("routing", (broker) => {
     ["all of them by default", table({ a: longstr("1"), b: longstr("2") }), [0]],
     ["all", table({ "x-match": longstr("all"), a: longstr("1") }), [0, 1, 5]],
     ["any", table({ "x-match": longstr("any"), a: longstr("1"), b: longstr("2") }), [0, 1, 3, 5]],
-    ["all, not looking at x- headers", table({ "x-match": longstr("all"), a: longstr("1"), "x-c": longstr("no") }), [0, 1, 5]],
+    [
+      "all, not looking at x- headers",
+      table({ "x-match": longstr("all"), a: longstr("1"), "x-c": longstr("no") }),
+      [0, 1, 5],
+    ],
     ["all-with-x", table({ "x-match": longstr("all-with-x"), a: longstr("1"), "x-c": longstr("3") }), [5]],
-    ["any-with-x", table({ "x-match": longstr("any-with-x"), b: longstr("2"), "x-c": longstr("3") }), [0, 3, 5, 6]],
-    ["a void argument for any value", table({ "x-match": longstr("any"), a: { type: "void" } }), [0, 1, 2, 5]],
-    ["another type of the same text is no match", table({ a: longstr("1"), "x-match": longstr("all") }), [0, 1, 5]],
+    [
+      "any-with-x",
+      table({ "x-match": longstr("any-with-x"), b: longstr("2"), "x-c": longstr("3") }),
+      [0, 3, 5, 6],
+    ],
+    [
+      "a void argument for any value",
+      table({ "x-match": longstr("any"), a: { type: "void" } }),
+      [0, 1, 2, 5],
+    ],
+    [
+      "another type of the same text is no match",
+      table({ a: longstr("1"), "x-match": longstr("all") }),
+      [0, 1, 5],
+    ],
     ["nothing asked for, all", table({}), [0, 1, 2, 3, 4, 5, 6]],
     ["nothing asked for, any", table({ "x-match": longstr("any") }), []],
   ])("c12 headers exchange: %s", async (_name, binding, expected) => {
@@ -65,7 +81,8 @@ describeEachBroker("routing", (broker) => {
     const source = await exchange(client, "topic");
     const middle = await exchange(client, "fanout");
     const queue = await ownQueue(client);
-    for (const key of ["#", "a.*", "a.b"]) await client.call(1, bindQueue(queue, source, key), MethodId.QueueBindOk);
+    for (const key of ["#", "a.*", "a.b"])
+      await client.call(1, bindQueue(queue, source, key), MethodId.QueueBindOk);
     await client.call(1, bindQueue(queue, middle, ""), MethodId.QueueBindOk);
     const bind = { id: MethodId.ExchangeBind, noWait: false, arguments: new Map() } as const;
     await client.call(
@@ -108,10 +125,22 @@ describeEachBroker("routing", (broker) => {
     expect(await receivers(1)).toEqual(["first"]);
     await client.call(1, bindQueue(second, direct, "k"), MethodId.QueueBindOk);
     expect(await receivers(2)).toEqual(["first", "second"]);
-    const unbind = { id: MethodId.QueueUnbind, queue: first, exchange: direct, routingKey: "k", arguments: new Map() };
+    const unbind = {
+      id: MethodId.QueueUnbind,
+      queue: first,
+      exchange: direct,
+      routingKey: "k",
+      arguments: new Map(),
+    };
     await client.call(1, unbind as never, MethodId.QueueUnbindOk);
     expect(await receivers(1)).toEqual(["second"]);
-    const remove = { id: MethodId.QueueDelete, queue: second, ifUnused: false, ifEmpty: false, noWait: false } as const;
+    const remove = {
+      id: MethodId.QueueDelete,
+      queue: second,
+      ifUnused: false,
+      ifEmpty: false,
+      noWait: false,
+    } as const;
     await client.call(1, remove, MethodId.QueueDeleteOk);
     client.publish(1, direct, "k", "x", { mandatory: true });
     expect((await client.content(MethodId.BasicReturn)).method.replyCode).toBe(312);
@@ -132,7 +161,13 @@ describeEachBroker("routing", (broker) => {
         if (body === "end") break;
         keys.push(body);
       }
-      const unbind = { id: MethodId.QueueUnbind, queue, exchange: topic, routingKey: pattern, arguments: new Map() };
+      const unbind = {
+        id: MethodId.QueueUnbind,
+        queue,
+        exchange: topic,
+        routingKey: pattern,
+        arguments: new Map(),
+      };
       await client.call(1, unbind as never, MethodId.QueueUnbindOk);
       return keys;
     };
