@@ -2,8 +2,10 @@ import { expect, test } from "vitest";
 import { MethodId, type FieldTable, type FieldValue } from "../../src/wire/index.ts";
 import { describeEachBroker } from "../support/brokers.ts";
 import { bindQueue, consume, declareExchange } from "../support/methods.ts";
-import type { RawClient } from "../support/raw-client.ts";
+import type { MethodOf, RawClient } from "../support/raw-client.ts";
 import { login, ownQueue } from "../support/raw-login.ts";
+
+type Unbind = MethodOf<typeof MethodId.QueueUnbind>;
 
 const longstr = (value: string): FieldValue => ({ type: "longstr", value });
 const integer = (value: number): FieldValue => ({ type: "signedint", value });
@@ -132,7 +134,7 @@ describeEachBroker("routing", (broker) => {
       routingKey: "k",
       arguments: new Map(),
     };
-    await client.call(1, unbind as never, MethodId.QueueUnbindOk);
+    await client.call(1, unbind, MethodId.QueueUnbindOk);
     expect(await receivers(1)).toEqual(["second"]);
     const remove = {
       id: MethodId.QueueDelete,
@@ -161,14 +163,14 @@ describeEachBroker("routing", (broker) => {
         if (body === "end") break;
         keys.push(body);
       }
-      const unbind = {
+      const unbind: Unbind = {
         id: MethodId.QueueUnbind,
         queue,
         exchange: topic,
         routingKey: pattern,
         arguments: new Map(),
       };
-      await client.call(1, unbind as never, MethodId.QueueUnbindOk);
+      await client.call(1, unbind, MethodId.QueueUnbindOk);
       return keys;
     };
     expect(await matched("#")).toEqual(["", "a", "a.b", "a.b.c", ".", "a..c", "b"]);

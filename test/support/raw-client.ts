@@ -17,12 +17,6 @@ import {
   type Method,
 } from "../../src/wire/index.ts";
 
-export interface RawFrame {
-  readonly type: number;
-  readonly channel: number;
-  readonly payload: Uint8Array;
-}
-
 /** What the broker sent: a method, a content header or body as raw bytes, a heartbeat, or the end of the connection. */
 export type Received =
   | { readonly kind: "method"; readonly channel: number; readonly method: Method }
@@ -260,7 +254,7 @@ export function encodeHeader(bodySize: number | bigint, properties: BasicPropert
 }
 
 /** In one line, for error messages. */
-export function describe(received: Received): string {
+function describe(received: Received): string {
   if (received.kind !== "method") return received.kind;
   return JSON.stringify(received.method, (_key, value: unknown) =>
     typeof value === "bigint" ? Number(value) : value,

@@ -1,2 +1,2 @@
-export { readCredentials, saslMechanisms, type Credentials } from "./sasl.ts";
+export { readCredentials, saslMechanisms } from "./sasl.ts";
 export { Users } from "./users.ts";

@@ -46,7 +46,7 @@ export interface ConnectionContext {
   connectionEnded(connection: Connection): void;
 }
 
-export interface ConnectionLimits {
+interface ConnectionLimits {
   /** Offered in connection.tune. */
   readonly channelMax: number;
   readonly frameMax: number;

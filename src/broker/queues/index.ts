@@ -1,2 +1,2 @@
-export { Queue, type QueueConsumer, type QueueOptions, type TakenMessage } from "./queue.ts";
+export { Queue, type QueueConsumer, type QueueOptions } from "./queue.ts";
 export { redelivered } from "./ready-messages.ts";
