@@ -202,7 +202,7 @@ export class RawClient implements AsyncDisposable {
       const size = view.getUint32(at + 3);
       if (bytes.length - at < size + 8) break;
       if (bytes[at + 7 + size] !== frameEnd) throw new Error("the broker sent a frame with a wrong end");
-      this.push(parse(bytes[at]!, view.getUint16(at + 1), bytes.slice(at + 7, at + 7 + size)));
+      this.push(parse(bytes[at], view.getUint16(at + 1), bytes.slice(at + 7, at + 7 + size)));
       at += size + 8;
     }
     this.pending = bytes.slice(at);
