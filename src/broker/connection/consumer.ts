@@ -20,6 +20,8 @@ export class Consumer implements QueueConsumer, DeliveryHolder {
   readonly noAck: boolean;
   readonly exclusive: boolean;
   parked = false;
+  /** In the connection's line of consumers that wait for room in the output. */
+  awaitsOutput = false;
   private readonly channel: Channel;
   private readonly prefetch: number;
   private readonly prefix: Uint8Array;
@@ -48,7 +50,7 @@ export class Consumer implements QueueConsumer, DeliveryHolder {
   }
 
   park(): void {
-    this.channel.consumerParked(this);
+    if (this.channel.output.full) this.channel.connection.awaitOutput(this);
   }
 
   deliver(message: MessageView, handle: number, flags: number, sequence: number): void {
