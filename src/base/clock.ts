@@ -1,9 +1,5 @@
 /** Time, handed in as an argument so that tests can hold it still. */
 export interface Clock {
-  /** Milliseconds since 1970, as people and protocols write it. May jump. */
-  nowMs(): number;
-  /** Milliseconds of a clock that never goes back, for measuring how long something took. */
-  monotonicMs(): number;
   /** Calls `callback` once after `delayMs`; does not keep the process alive. */
   after(delayMs: number, callback: () => void): Timer;
   /** Calls `callback` every `intervalMs`; does not keep the process alive. */
@@ -16,8 +12,6 @@ export interface Timer {
 }
 
 export const systemClock: Clock = {
-  nowMs: () => Date.now(),
-  monotonicMs: () => performance.now(),
   after(delayMs, callback) {
     const timer = setTimeout(callback, delayMs).unref();
     return { cancel: () => clearTimeout(timer) };

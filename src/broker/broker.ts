@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { createServer, type AddressInfo, type Server } from "node:net";
+import { createServer, isIPv4, type AddressInfo, type Server } from "node:net";
 import { EventLoopTurn, silentLogger, systemClock, type Clock, type Logger } from "../base/index.ts";
 import { ReplyCode } from "../wire/index.ts";
 import { Users } from "./auth/index.ts";
@@ -88,7 +88,7 @@ const outputBufferBytes = 128 << 10;
 /**
  * Starts a broker inside this process. Any AMQP 0-9-1 client can connect to `broker.url`; messages live in memory.
  *
- * @throws Error when the port is taken or the address is not this machine's, or with guest/guest on another address
+ * @throws RangeError for an option out of its range; Error when the port is taken or the address is not this machine's, or with guest/guest on another address
  *   than loopback.
  */
 export async function startBroker(options: BrokerOptions = {}): Promise<Broker> {
@@ -128,6 +128,9 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
   });
   await listen(server, settings.port, settings.host);
   const { port } = server.address() as AddressInfo;
+  server.on("error", (error) =>
+    settings.logger.error({ error: error.message }, "cannot accept a connection"),
+  );
   settings.logger.info({ host: settings.host, port }, "broker listening");
 
   let stopped: Promise<void> | undefined;
@@ -180,10 +183,23 @@ function assertSettings(settings: typeof defaults): void {
         "Set another user and password, or listen on 127.0.0.1.",
     );
   }
-  if (settings.frameMax < 4096)
-    throw new Error(`frameMax is ${settings.frameMax}; AMQP needs at least 4096 bytes`);
-  if (settings.frameMax > 131_072)
-    throw new Error(`frameMax is ${settings.frameMax}; at most 131072 is supported`);
+  assertRange(settings, "port", 0, 65_535);
+  assertRange(settings, "frameMax", 4096, 131_072);
+  assertRange(settings, "channelMax", 1, 65_535);
+  assertRange(settings, "heartbeatSeconds", 0, 65_535);
+  assertRange(settings, "handshakeTimeoutMs", 1, 2 ** 31 - 1);
+  assertRange(settings, "maxMessageBytes", 0, 512 << 20);
+}
+
+function assertRange(
+  settings: typeof defaults,
+  name: keyof typeof defaults,
+  least: number,
+  most: number,
+): void {
+  const value = settings[name];
+  if (Number.isInteger(value) && Number(value) >= least && Number(value) <= most) return;
+  throw new RangeError(`${name} is ${value}; it must be a whole number from ${least} to ${most}`);
 }
 
 async function listen(server: Server, port: number, host: string): Promise<void> {
@@ -207,7 +223,7 @@ function listenError(error: NodeJS.ErrnoException, port: number, host: string): 
 }
 
 function isLoopbackHost(host: string): boolean {
-  return host === "localhost" || host === "::1" || host.startsWith("127.");
+  return host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
 }
 
 function urlHost(host: string): string {

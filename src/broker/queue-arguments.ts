@@ -5,24 +5,26 @@ import { ChannelError, ConnectionError } from "./errors.ts";
  * Queue arguments with a meaning: what is wrong with a value, in RabbitMQ's words, or undefined. Others are kept and
  * change nothing. https://www.rabbitmq.com/docs/queues#optional-arguments
  */
-const checks: Readonly<Record<string, (field: FieldValue, all: FieldTable) => string | undefined>> = {
-  "x-message-ttl": nonNegativeInteger,
-  "x-expires": positiveInteger,
-  "x-max-length": nonNegativeInteger,
-  "x-max-length-bytes": nonNegativeInteger,
-  "x-max-priority": nonNegativeInteger,
-  "x-overflow": (field) => oneOf(field, ["drop-head", "reject-publish", "reject-publish-dlx"]),
-  "x-dead-letter-exchange": text,
-  "x-dead-letter-routing-key": (field, all) =>
-    text(field) ?? (all.has("x-dead-letter-exchange") ? undefined : "routing_key_but_no_dlx_defined"),
-  "x-single-active-consumer": (field) =>
-    field.type === "bool" ? undefined : `"expected boolean, got ${field.type}"`,
-  "x-queue-type": text,
-  "x-queue-mode": (field) => oneOf(field, ["default", "lazy"]),
-};
+const checks = new Map<string, (field: FieldValue, all: FieldTable) => string | undefined>(
+  Object.entries({
+    "x-message-ttl": nonNegativeInteger,
+    "x-expires": positiveInteger,
+    "x-max-length": nonNegativeInteger,
+    "x-max-length-bytes": nonNegativeInteger,
+    "x-max-priority": nonNegativeInteger,
+    "x-overflow": (field) => oneOf(field, ["drop-head", "reject-publish", "reject-publish-dlx"]),
+    "x-dead-letter-exchange": text,
+    "x-dead-letter-routing-key": (field, all) =>
+      text(field) ?? (all.has("x-dead-letter-exchange") ? undefined : "routing_key_but_no_dlx_defined"),
+    "x-single-active-consumer": (field) =>
+      field.type === "bool" ? undefined : `"expected boolean, got ${field.type}"`,
+    "x-queue-type": text,
+    "x-queue-mode": (field) => oneOf(field, ["default", "lazy"]),
+  } satisfies Record<string, (field: FieldValue, all: FieldTable) => string | undefined>),
+);
 
 /** Arguments that are compared when a queue is declared again. */
-export const comparedArguments: readonly string[] = Object.keys(checks);
+export const comparedArguments: readonly string[] = [...checks.keys()];
 
 /**
  * Arguments that change what becomes of messages and that this version does not carry out. Refused, because a queue that
@@ -35,7 +37,7 @@ const refused = new Set(
 /** @throws ChannelError 406 for an ill-typed value; ConnectionError 540 for what is not carried out yet. */
 export function assertQueueArguments(table: FieldTable, scope: string): void {
   for (const [name, field] of table) {
-    const problem = checks[name]?.(field, table);
+    const problem = checks.get(name)?.(field, table);
     if (problem === undefined) continue;
     throw new ChannelError(ReplyCode.PreconditionFailed, `invalid arg '${name}' for ${scope}: ${problem}`);
   }

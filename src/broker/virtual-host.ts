@@ -30,8 +30,10 @@ const predeclared: readonly [string, ExchangeTypeName][] = [
   ["amq.match", "headers"],
 ];
 
-/** Routes kept per exchange. Past that all are forgotten: a flood of ever new keys must not fill the memory. */
-const cachedRoutes = 4096;
+/**
+ * Routes kept, counted by their queues. Past that all are forgotten: a flood of ever new keys must not fill the memory.
+ */
+const cachedTargets = 100_000;
 
 /** A name space of exchanges, queues and bindings. */
 export class VirtualHost {
@@ -45,6 +47,7 @@ export class VirtualHost {
   private readonly exclusive = new Map<object, Set<Queue>>();
   private readonly routes = new Map<string, Map<string, Route>>();
   private routesVersion = 0;
+  private routesTargets = 0;
 
   constructor(name: string, store: MessageStore) {
     this.name = name;
@@ -57,8 +60,9 @@ export class VirtualHost {
 
   /** Finds the queues for a message. Hot callers keep the answer and compare its version. */
   route(exchangeName: string, routingKey: string, headers: () => FieldTable): Route {
-    if (this.routesVersion !== this.topologyVersion) {
+    if (this.routesVersion !== this.topologyVersion || this.routesTargets > cachedTargets) {
       this.routes.clear();
+      this.routesTargets = 0;
       this.routesVersion = this.topologyVersion;
     }
     let byKey = this.routes.get(exchangeName);
@@ -66,11 +70,12 @@ export class VirtualHost {
     if (cached) return cached;
     const route = this.findRoute(exchangeName, routingKey, headers);
     if (route.version < 0) return route;
-    if (!byKey || byKey.size >= cachedRoutes) {
+    if (!byKey) {
       byKey = new Map();
       this.routes.set(exchangeName, byKey);
     }
     byKey.set(routingKey, route);
+    this.routesTargets += route.queues.length + 1;
     return route;
   }
 
@@ -170,13 +175,14 @@ export class VirtualHost {
    * @throws ChannelError 403, 405, 406
    */
   declareQueue(name: string, options: QueueOptions, connection: object): Queue {
+    // Before looking whether it exists: RabbitMQ refuses even its own generated names here.
+    refuseReservedName("queue", name);
     const existing = this.queues.get(name);
     if (existing) {
       this.assertAccess(existing, connection);
       this.assertSameQueue(existing, options);
       return existing;
     }
-    refuseReservedName("queue", name);
     assertQueueArguments(options.arguments, `queue '${name}' in vhost '${this.name}'`);
     const queueName = name === "" ? generateName("amq.gen-") : name;
     const queue = new Queue(this.store.nextQueueId(), queueName, options, this.store);
@@ -227,8 +233,9 @@ export class VirtualHost {
     table: FieldTable,
     connection: object,
   ): void {
-    const { exchange, queue } = this.ends(queueName, exchangeName, connection);
-    this.bind(exchange, { destination: queue, routingKey, arguments: table });
+    refuseDefaultExchange(exchangeName);
+    const exchange = this.exchange(exchangeName);
+    this.bind(exchange, { destination: this.queueFor(queueName, connection), routingKey, arguments: table });
   }
 
   /** Unbinding what is not bound, or does not exist, is fine, as in RabbitMQ. @throws ChannelError 403, 405 */
@@ -265,16 +272,6 @@ export class VirtualHost {
     if (to && from) this.unbind(from, { destination: to, routingKey, arguments: table });
   }
 
-  private ends(
-    queueName: string,
-    exchangeName: string,
-    connection: object,
-  ): { exchange: Exchange; queue: Queue } {
-    refuseDefaultExchange(exchangeName);
-    const exchange = this.exchange(exchangeName);
-    return { exchange, queue: this.queueFor(queueName, connection) };
-  }
-
   private bind(exchange: Exchange, binding: Binding): void {
     if (exchange.bind(binding)) this.topologyVersion++;
   }
@@ -282,7 +279,7 @@ export class VirtualHost {
   private unbind(exchange: Exchange, binding: Binding): void {
     if (!exchange.unbind(binding)) return;
     this.topologyVersion++;
-    this.deleteIfUnbound(exchange);
+    if (isFinished(exchange)) this.removeExchange(exchange);
   }
 
   private removeExchange(exchange: Exchange): void {
@@ -291,15 +288,19 @@ export class VirtualHost {
     this.forgetDestination(exchange);
   }
 
+  /**
+   * Removes the bindings to what is gone, and the auto-delete exchanges that lose their last binding by it, and so on. A
+   * list, not recursion: a client may have made a chain of any length.
+   */
   private forgetDestination(destination: RoutingTarget): void {
-    for (const exchange of this.exchanges.values()) {
-      if (exchange.forget(destination) > 0) this.deleteIfUnbound(exchange);
+    const gone = [destination];
+    for (const target of gone) {
+      for (const exchange of this.exchanges.values()) {
+        if (exchange.forget(target) === 0 || !isFinished(exchange)) continue;
+        this.exchanges.delete(exchange.name);
+        gone.push(exchange);
+      }
     }
-  }
-
-  /** An auto-delete exchange goes with its last binding. */
-  private deleteIfUnbound(exchange: Exchange): void {
-    if (exchange.options.autoDelete && exchange.bindingCount === 0) this.removeExchange(exchange);
   }
 
   private noteOwner(queue: Queue): void {
@@ -333,6 +334,11 @@ export class VirtualHost {
   private notFound(kind: "queue" | "exchange", name: string): ChannelError {
     return new ChannelError(ReplyCode.NotFound, `no ${kind} '${name}' in vhost '${this.name}'`);
   }
+}
+
+/** An auto-delete exchange goes with its last binding. */
+function isFinished(exchange: Exchange): boolean {
+  return exchange.options.autoDelete && exchange.bindingCount === 0;
 }
 
 /** A name that nobody else has, in RabbitMQ's form: the prefix and 22 characters of base64url. */

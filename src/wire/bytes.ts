@@ -1,6 +1,6 @@
 /** Bounds-checked reading and growing writing of the primitive AMQP 0-9-1 types (§4.2.5). */
 
-/** The bytes are not what the protocol says they must be. The connection that sent them answers with 502 SYNTAX_ERROR. */
+/** The bytes are not what the protocol says they must be. The connection that sent them is closed with 501 FRAME_ERROR. */
 export class MalformedError extends Error {
   override readonly name = "MalformedError";
 }

@@ -65,7 +65,7 @@ describe("unacknowledged deliveries", () => {
           } else {
             const expected = [...model].filter(([one]) => one <= tag - number);
             for (const [one] of expected) model.delete(one);
-            expect(unacked.takeUpTo(tag - number, visit)).toBe(expected.length > 0);
+            unacked.takeUpTo(tag - number, visit);
             expect(got).toEqual(expected.map(([, handle]) => handle));
           }
           expect(unacked.count).toBe(model.size);
@@ -78,13 +78,13 @@ describe("unacknowledged deliveries", () => {
 describe("message table", () => {
   it("gives a handle again only when its last reference is gone", () => {
     const table = new MessageTable();
-    const first = table.add(1, 2, 2, 3);
-    const second = table.add(4, 5, 1, 6);
+    const first = table.add(1, 2, 2);
+    const second = table.add(4, 5, 1);
     expect(table.release(first)).toBe(false);
     expect(table.release(first)).toBe(true);
-    const third = table.add(7, 8, 1, 9);
+    const third = table.add(7, 8, 1);
     expect(third).toBe(first);
-    expect([table.slab(second), table.offset(second), table.bodyLength(second)]).toEqual([4, 5, 6]);
+    expect([table.slab(second), table.offset(second)]).toEqual([4, 5]);
     expect(table.count).toBe(2);
   });
 });

@@ -29,10 +29,9 @@ export function handleBasicMethod(channel: Channel, method: Method): void {
     case MethodId.BasicNack:
       return reject(channel, Number(method.deliveryTag), method.multiple, method.requeue);
     case MethodId.BasicRecover:
-      recover(channel, method.requeue);
-      return channel.send({ id: MethodId.BasicRecoverOk });
+      return recover(channel, method.requeue, true);
     case MethodId.BasicRecoverAsync:
-      return recover(channel, method.requeue);
+      return recover(channel, method.requeue, false);
     default:
       throw unimplemented();
   }
@@ -67,8 +66,10 @@ function settle(channel: Channel, tag: number, multiple: boolean, visit: Deliver
     if (!unacked.takeOne(tag, visit)) throw unknownTag(tag);
   } else if (tag === 0) {
     unacked.takeUpTo(Number.POSITIVE_INFINITY, visit);
-  } else if (!unacked.takeUpTo(tag, visit)) {
-    throw unknownTag(tag);
+  } else {
+    // The very tag must be waiting, as in RabbitMQ: a client that has lost count is told, and nothing is settled.
+    if (!unacked.has(tag)) throw unknownTag(tag);
+    unacked.takeUpTo(tag, visit);
   }
 }
 
@@ -92,10 +93,10 @@ function qos(channel: Channel, method: MethodOf<typeof MethodId.BasicQos>): void
 
 /** `no-local` is accepted and, as in RabbitMQ, changes nothing. */
 function consume(channel: Channel, method: MethodOf<typeof MethodId.BasicConsume>): void {
-  const queue = channel.vhost.queueFor(queueName(channel, method.queue), channel.connection);
   if (method.consumerTag !== "" && channel.consumers.has(method.consumerTag)) {
     throw new ConnectionError(ReplyCode.NotAllowed, `attempt to reuse consumer tag '${method.consumerTag}'`);
   }
+  const queue = channel.vhost.queueFor(queueName(channel, method.queue), channel.connection);
   if (queue.hasExclusiveConsumer || (method.exclusive && queue.consumerCount > 0)) {
     throw new ChannelError(
       ReplyCode.AccessRefused,
@@ -154,8 +155,10 @@ class Getter implements DeliveryHolder {
   settled(): void {}
 }
 
-function recover(channel: Channel, requeue: boolean): void {
+function recover(channel: Channel, requeue: boolean, withReply: boolean): void {
   if (!requeue) throw new ConnectionError(ReplyCode.NotImplemented, "requeue=false");
+  // Before the deliveries that it causes, as in RabbitMQ.
+  if (withReply) channel.send({ id: MethodId.BasicRecoverOk });
   channel.requeueUnacked();
   channel.serveConsumers();
 }

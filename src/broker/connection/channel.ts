@@ -7,7 +7,7 @@ import { handleBasicMethod } from "./basic-methods.ts";
 import { handleChannelMethod } from "./channel-methods.ts";
 import { handleConfirmMethod } from "./confirm-methods.ts";
 import type { Consumer } from "./consumer.ts";
-import { ContentAssembly } from "./content-assembly.ts";
+import { ContentAssembly, notAHeader } from "./content-assembly.ts";
 import type { DeliveryVisitor } from "./unacked-deliveries.ts";
 import { UnackedDeliveries } from "./unacked-deliveries.ts";
 import { handleExchangeMethod } from "./exchange-methods.ts";
@@ -20,6 +20,7 @@ export interface ChannelConnection extends PublisherOwner {
   readonly vhost: VirtualHost;
   readonly store: MessageStore;
   readonly output: Output;
+  readonly user: string;
   readonly maxMessageBytes: number;
   /** The client asked to be told when the broker cancels a consumer. */
   readonly wantsCancelNotify: boolean;
@@ -27,6 +28,7 @@ export interface ChannelConnection extends PublisherOwner {
   channelClosed(channel: Channel): void;
   /** Serves a parked consumer when there is room in the output again. */
   awaitOutput(consumer: Consumer): void;
+  forgetConsumer(consumer: Consumer): void;
 }
 
 /** One AMQP channel: its consumers, its unacknowledged deliveries and what it publishes. */
@@ -58,7 +60,7 @@ export class Channel {
     this.connection = connection;
     this.vhost = connection.vhost;
     this.output = connection.output;
-    this.publisher = new Publisher(id, connection.vhost, connection.store, connection.output, connection);
+    this.publisher = new Publisher(id, connection);
   }
 
   /** @throws ChannelError, ConnectionError */
@@ -95,6 +97,16 @@ export class Channel {
     this.output.method(this.id, method);
   }
 
+  /**
+   * A method has arrived.
+   * @throws ConnectionError 505 when the frames of a message are still due.
+   */
+  expectMethod(): void {
+    if (this.assembly === null) return;
+    this.assembly = null;
+    throw notAHeader();
+  }
+
   /** Starts a message that its channel's next frames bring. */
   expectContent(route: Uint8Array, mandatory: boolean): void {
     this.assembly = new ContentAssembly(route, mandatory, this.connection.maxMessageBytes);
@@ -123,12 +135,14 @@ export class Channel {
 
   consumerCancelledByQueue(consumer: Consumer): void {
     this.consumers.delete(consumer.tag);
+    this.connection.forgetConsumer(consumer);
     if (this.closing || !this.connection.wantsCancelNotify) return;
     this.send({ id: MethodId.BasicCancel, consumerTag: consumer.tag, noWait: true });
   }
 
   cancelConsumer(consumer: Consumer): void {
     this.consumers.delete(consumer.tag);
+    this.connection.forgetConsumer(consumer);
     const { queue } = consumer;
     queue.removeConsumer(consumer);
     // An auto-delete queue goes with its last consumer. One that never had any stays (AMQP 0-9-1 §1.7.2.1).
@@ -179,10 +193,9 @@ export class Channel {
   }
 
   private handleWhileClosing(method: Method): void {
+    // The client's channel.close may cross ours; it answers ours all the same, and only that frees the number.
     if (method.id === MethodId.ChannelClose) this.send({ id: MethodId.ChannelCloseOk });
-    if (method.id === MethodId.ChannelClose || method.id === MethodId.ChannelCloseOk) {
-      this.connection.channelClosed(this);
-    }
+    else if (method.id === MethodId.ChannelCloseOk) this.connection.channelClosed(this);
   }
 }
 

@@ -24,7 +24,6 @@ import { acknowledge } from "./basic-methods.ts";
 import type { BufferPool } from "./buffer-pool.ts";
 import { Channel, type ChannelConnection } from "./channel.ts";
 import type { Consumer } from "./consumer.ts";
-import { notAHeader } from "./content-assembly.ts";
 import { Handshake, type Tuning } from "./handshake.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { Output, type OutputOwner } from "./output.ts";
@@ -69,6 +68,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
   readonly store: MessageStore;
   readonly maxMessageBytes: number;
   vhost!: VirtualHost;
+  user = "";
   wantsCancelNotify = false;
   private readonly context: ConnectionContext;
   private readonly socket: Socket;
@@ -81,7 +81,8 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
   private readonly message = new MessageView();
   private state: State = "protocol-header";
   private deadline: Timer;
-  private awaitingOutput: Consumer[] = [];
+  /** Consumers without room in the output, in the order in which they came. */
+  private readonly awaitingOutput = new Set<Consumer>();
   private channelMax = 0;
   private frameMax: number;
   private lastChannel: Channel | null = null;
@@ -114,6 +115,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
     this.socket.on("error", (error) =>
       this.log.debug({ peer: this.peer, error: error.message }, "socket error"),
     );
+    this.socket.on("end", () => this.peerEnded());
     this.socket.on("close", () => this.end());
     this.reader.start(this);
   }
@@ -136,9 +138,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
         at = this.nextFrame;
       }
     }
-    if (this.state === "ended") return end;
-    if (this.output.unsentBytes > unreadRepliesAt) this.reader.hold();
-    return at;
+    return this.state === "ended" ? end : at;
   }
 
   private frames(bytes: Uint8Array, view: DataView, start: number, end: number): number {
@@ -164,6 +164,11 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
       }
       this.frame(bytes, view, at, next);
       at = next;
+      // A few bytes may ask for a megabyte each (basic.get): look after each, not after all that have arrived.
+      if (this.output.unsentBytes > unreadRepliesAt) {
+        this.reader.hold("replies");
+        return at;
+      }
     }
     return at;
   }
@@ -176,10 +181,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
     const channelId = view.getUint16(at + 1);
     const channel = this.openChannel(channelId, MethodId.BasicPublish);
     if (channel.closing) return next;
-    if (channel.assembly !== null) {
-      channel.assembly = null;
-      throw notAHeader();
-    }
+    channel.expectMethod();
     // Payload: method id, a reserved short, exchange, routing key, bits.
     const routeAt = at + 13;
     const keyAt = routeAt + 1 + bytes[routeAt];
@@ -199,7 +201,8 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
           ? headerEnd
           : this.wholeFrame(bytes, view, headerEnd, end, FrameType.Body, channelId);
       const isWhole = contentEnd > 0 && (bodyLength === 0 || contentEnd - headerEnd - 8 === bodyLength);
-      if (isWhole && view.getUint32(next + 11) === 0) {
+      const isAllowed = view.getUint32(next + 11) === 0 && bodyLength <= this.maxMessageBytes;
+      if (isWhole && isAllowed) {
         const { message } = this;
         message.bytes = bytes;
         message.view = view;
@@ -235,10 +238,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
   private acknowledge(view: DataView, at: number): void {
     const channel = this.openChannel(view.getUint16(at + 1), MethodId.BasicAck);
     if (channel.closing) return;
-    if (channel.assembly !== null) {
-      channel.assembly = null;
-      throw notAHeader();
-    }
+    channel.expectMethod();
     const tag = view.getUint32(at + 11) * 0x1_0000_0000 + view.getUint32(at + 15);
     acknowledge(channel, tag, (view.getUint8(at + 19) & 1) !== 0);
   }
@@ -273,11 +273,10 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
     const reader = new ByteReader(payload);
     const id = reader.long();
     this.currentMethod = id;
-    const assembling = this.channels.get(channelId);
-    if (assembling?.assembly) {
-      assembling.assembly = null;
+    const channel = this.channels.get(channelId);
+    if (channel?.assembly) {
       this.currentMethod = MethodId.BasicPublish;
-      throw notAHeader();
+      channel.expectMethod();
     }
     const method = readMethod(id, reader);
     if (method === undefined) {
@@ -315,6 +314,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
   private opened(result: { vhost: VirtualHost; wantsCancelNotify: boolean; user: string }): void {
     this.deadline.cancel();
     this.vhost = result.vhost;
+    this.user = result.user;
     this.wantsCancelNotify = result.wantsCancelNotify;
     this.state = "open";
     this.log.info({ peer: this.peer, user: result.user, vhost: result.vhost.name }, "connection open");
@@ -367,22 +367,22 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
   }
 
   awaitOutput(consumer: Consumer): void {
-    if (consumer.awaitsOutput) return;
-    consumer.awaitsOutput = true;
-    this.awaitingOutput.push(consumer);
+    this.awaitingOutput.add(consumer);
+  }
+
+  forgetConsumer(consumer: Consumer): void {
+    this.awaitingOutput.delete(consumer);
   }
 
   /** Serves the consumers that wait for room, in the order in which they came, until there is none again. */
   outputReady(): void {
-    const { awaitingOutput } = this;
-    this.awaitingOutput = [];
-    for (const consumer of awaitingOutput) {
-      consumer.awaitsOutput = false;
-      if (!consumer.parked) continue;
-      if (this.output.full) this.awaitOutput(consumer);
-      else if (consumer.hasCredit()) consumer.queue.resume(consumer);
+    for (const consumer of this.awaitingOutput) {
+      if (this.output.full) break;
+      // It goes to the end of the line if it fills the output again.
+      this.awaitingOutput.delete(consumer);
+      if (consumer.parked && consumer.hasCredit()) consumer.queue.resume(consumer);
     }
-    if (this.output.unsentBytes < unreadRepliesAt) this.reader.release();
+    if (this.output.unsentBytes < unreadRepliesAt) this.reader.release("replies");
   }
 
   outpacing(): void {
@@ -422,8 +422,8 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
         { peer: this.peer, bytes: Buffer.from(bytes.subarray(at, at + 8)).toString("hex") },
         "bad header",
       );
-      this.socket.end(Buffer.from(protocolHeader));
-      this.state = "ended";
+      this.socket.write(protocolHeader);
+      this.hangUp();
       return false;
     }
     this.state = "handshake";
@@ -434,17 +434,29 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
   private closedByClient(): void {
     this.release();
     this.output.method(0, { id: MethodId.ConnectionCloseOk });
+    this.hangUp();
+  }
+
+  /** Nothing more will be said: sends what there is and ends the socket, by force if the peer does not let it end. */
+  private hangUp(): void {
+    this.state = "ended";
     this.output.flush();
     this.socket.end();
-    this.state = "ended";
+    this.deadline.cancel();
+    this.deadline = this.context.clock.after(closeTimeoutMs, () => this.socket.destroy());
+  }
+
+  /** The peer sends nothing more, so that nobody can use what it holds. */
+  private peerEnded(): void {
+    if (this.state === "ended") return;
+    this.log.debug({ peer: this.peer, state: this.state }, "connection ended without connection.close");
+    this.release();
+    this.hangUp();
   }
 
   private whileClosing(method: Method): void {
     if (method.id === MethodId.ConnectionClose) return this.closedByClient();
-    if (method.id !== MethodId.ConnectionCloseOk) return;
-    this.output.flush();
-    this.socket.end();
-    this.state = "ended";
+    if (method.id === MethodId.ConnectionCloseOk) this.hangUp();
   }
 
   /** The one place where errors become frames. */
@@ -492,7 +504,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
     for (const channel of this.channels.values()) channel.requeueUnacked();
     this.channels.clear();
     this.lastChannel = null;
-    this.awaitingOutput = [];
+    this.awaitingOutput.clear();
     if (this.vhost) this.vhost.deleteExclusiveQueues(this);
   }
 

@@ -20,8 +20,6 @@ export class Consumer implements QueueConsumer, DeliveryHolder {
   readonly noAck: boolean;
   readonly exclusive: boolean;
   parked = false;
-  /** In the connection's line of consumers that wait for room in the output. */
-  awaitsOutput = false;
   private readonly channel: Channel;
   private readonly prefetch: number;
   private readonly prefix: Uint8Array;

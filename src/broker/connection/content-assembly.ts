@@ -1,8 +1,8 @@
-import { basicClassId, ReplyCode } from "../../wire/index.ts";
+import { basicClassId, MalformedError, ReplyCode } from "../../wire/index.ts";
 import { ChannelError, ConnectionError } from "../errors.ts";
 import { MessageView, storedHeaderBytes } from "../storage/index.ts";
 
-const firstBodyBuffer = 256 << 10;
+const firstBodyBuffer = 16 << 10;
 
 /**
  * Puts together a message that arrives in several frames or reads: its route (from basic.publish), then the content
@@ -30,11 +30,13 @@ export class ContentAssembly {
 
   /**
    * Takes the payload of a content header frame. True when the message is complete with it: its body is empty.
-   * @throws ConnectionError 505 when it is not a header of class basic; ChannelError 406 when the body is too large.
+   * @throws MalformedError when it is too short; ConnectionError 505 when it is not a header of class basic; ChannelError 406 when the body is too large.
    */
   header(payload: Uint8Array): boolean {
     const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
-    if (this.hasHeader || payload.length < 14 || view.getUint16(2) !== 0) throw notAHeader();
+    if (payload.length < 14)
+      throw new MalformedError(`a content header has ${payload.length} bytes; 14 is the least`);
+    if (this.hasHeader || view.getUint16(2) !== 0) throw notAHeader();
     if (view.getUint16(0) !== basicClassId) {
       throw new ConnectionError(
         ReplyCode.UnexpectedFrame,

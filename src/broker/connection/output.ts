@@ -220,29 +220,43 @@ export class Output implements EndOfTurn {
   /** The body in as many frames as the peer's frame-max asks for. */
   private body(channel: number, message: MessageView): void {
     const limit = this.frameMax - frameOverhead;
-    const uncopied = message.owned && message.bodyLength >= uncopiedBodyAt;
+    if (message.owned && Math.min(limit, message.bodyLength) >= uncopiedBodyAt) {
+      this.uncopiedBody(channel, message, limit);
+      return;
+    }
     for (let sent = 0; sent < message.bodyLength;) {
-      const part = Math.min(limit, message.bodyLength - sent);
-      const from = message.bodyAt + sent;
-      if (uncopied) this.uncopiedFrame(channel, message.bytes.subarray(from, from + part));
-      else this.copiedFrame(channel, message, from, part);
-      sent += part;
+      const length = Math.min(limit, message.bodyLength - sent);
+      const at = this.reserve(length + frameOverhead);
+      const { bytes, view } = this.buffer!;
+      this.frameHeader(at, FrameType.Body, channel, length);
+      copyBytes(bytes, view, at + 7, message.bytes, message.view, message.bodyAt + sent, length);
+      bytes[at + 7 + length] = frameEnd;
+      sent += length;
     }
   }
 
-  private copiedFrame(channel: number, message: MessageView, from: number, length: number): void {
-    const at = this.reserve(length + frameOverhead);
-    const { bytes, view } = this.buffer!;
-    this.frameHeader(at, FrameType.Body, channel, length);
-    copyBytes(bytes, view, at + 7, message.bytes, message.view, from, length);
-    bytes[at + 7 + length] = frameEnd;
-  }
-
-  private uncopiedFrame(channel: number, part: Uint8Array): void {
-    const at = this.reserve(7);
-    this.frameHeader(at, FrameType.Body, channel, part.length);
+  /** Sends the body from where it is; what stands between its parts comes from one small buffer. */
+  private uncopiedBody(channel: number, message: MessageView, limit: number): void {
+    const parts = Math.ceil(message.bodyLength / limit);
+    const between = createBuffer(parts * frameOverhead);
     this.flush();
-    if (this.socket.writable) this.socket.write(part);
+    const { socket } = this;
+    if (!socket.writable) return;
+    socket.cork();
+    for (let part = 0; part < parts; part++) {
+      const from = message.bodyAt + part * limit;
+      const length = Math.min(limit, message.bodyLength - part * limit);
+      // The end of the frame before, but for the first, and the header of this one.
+      const at = part * frameOverhead;
+      between.bytes[at] = frameEnd;
+      between.bytes[at + 1] = FrameType.Body;
+      between.view.setInt16(at + 2, channel);
+      between.view.setInt32(at + 4, length);
+      socket.write(between.bytes.subarray(part === 0 ? at + 1 : at, at + frameOverhead));
+      socket.write(message.bytes.subarray(from, from + length));
+    }
+    socket.uncork();
+    this.countForTurn(message.bodyLength);
     this.noteCongestion();
     const end = this.reserve(1);
     this.buffer!.bytes[end] = frameEnd;
@@ -260,9 +274,13 @@ export class Output implements EndOfTurn {
     if (this.buffer === null || this.length + count > this.buffer.bytes.length) this.makeRoom(count);
     const at = this.length;
     this.length = at + count;
+    this.countForTurn(count);
+    return at;
+  }
+
+  private countForTurn(count: number): void {
     this.turnBytes += count;
     if (this.turnBytes > turnBudget) this.full = true;
-    return at;
   }
 
   private makeRoom(count: number): void {

@@ -25,6 +25,11 @@ import type { Output } from "./output.ts";
 const noRoute: Route = { queues: [], version: -1 };
 
 export interface PublisherOwner {
+  readonly vhost: VirtualHost;
+  readonly store: MessageStore;
+  readonly output: Output;
+  /** The user who logged in. */
+  readonly user: string;
   /** What was published piles up before consumers that are there. */
   outpacing(): void;
 }
@@ -46,22 +51,12 @@ export class Publisher implements CommitWaiter {
   private awaiting = false;
   private closed = false;
 
-  constructor(
-    channel: number,
-    vhost: VirtualHost,
-    store: MessageStore,
-    output: Output,
-    owner: PublisherOwner,
-  ) {
+  constructor(channel: number, owner: PublisherOwner) {
     this.channel = channel;
-    this.vhost = vhost;
-    this.store = store;
-    this.output = output;
+    this.vhost = owner.vhost;
+    this.store = owner.store;
+    this.output = owner.output;
     this.owner = owner;
-  }
-
-  get isConfirming(): boolean {
-    return this.confirming;
   }
 
   startConfirming(): void {
@@ -88,7 +83,8 @@ export class Publisher implements CommitWaiter {
         `invalid message: {delivery_mode_unknown,${deliveryMode}}`,
       );
     }
-    if (scan.expirationAt >= 0) assertExpiration(message.bytes, scan.expirationAt);
+    if (scan.expirationAt >= 0) assertExpiration(shortstr(message.bytes, scan.expirationAt));
+    if (scan.userIdAt >= 0) assertUserId(shortstr(message.bytes, scan.userIdAt), this.owner.user);
     const { queues } = this.routeOf(message);
     if (this.confirming) {
       this.published++;
@@ -146,10 +142,8 @@ export class Publisher implements CommitWaiter {
     ) {
       return this.route;
     }
-    const exchangeLength = bytes[routeAt];
-    const keyAt = routeAt + 1 + exchangeLength;
-    const exchange = decodeUtf8(bytes, routeAt + 1, exchangeLength);
-    const routingKey = decodeUtf8(bytes, keyAt + 1, bytes[keyAt]);
+    const exchange = shortstr(bytes, routeAt);
+    const routingKey = shortstr(bytes, routeAt + 1 + bytes[routeAt]);
     const route = this.vhost.route(exchange, routingKey, () => this.headers(message));
     this.route = route;
     this.routeBytes = bytes.slice(routeAt, routeAt + routeLength);
@@ -173,17 +167,29 @@ export class Publisher implements CommitWaiter {
 }
 
 /** @throws ChannelError 406 unless the expiration is a number of milliseconds, as text. */
-function assertExpiration(bytes: Uint8Array, at: number): void {
-  const text = decodeUtf8(bytes, at + 1, bytes[at]);
+function assertExpiration(text: string): void {
   if (!/^\d{1,10}$/.test(text) || Number(text) > 0xffff_ffff) {
     throw new ChannelError(ReplyCode.PreconditionFailed, `invalid expiration '${text}'`);
   }
+}
+
+/**
+ * Nobody may publish in another's name. https://www.rabbitmq.com/docs/validated-user-id
+ * @throws ChannelError 406
+ */
+function assertUserId(claimed: string, user: string): void {
+  if (claimed === user) return;
+  throw new ChannelError(
+    ReplyCode.PreconditionFailed,
+    `user_id property set to '${claimed}' but authenticated user was '${user}'`,
+  );
 }
 
 /** Scratch lists for the store; used up before anything else can publish. */
 const single: Queue[] = [];
 const storing: Queue[] = [];
 
-function decodeUtf8(bytes: Uint8Array, at: number, length: number): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset + at, length).toString("utf8");
+/** The short string at `at`, which starts with its length. */
+function shortstr(bytes: Uint8Array, at: number): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset + at + 1, bytes[at]).toString("utf8");
 }

@@ -14,6 +14,9 @@ export const readBufferBytes: number = 256 << 10;
 /** Bytes per turn of a connection whose consumers do not keep up. Small, so that theirs come in between. */
 const smallestSlice = 8 << 10;
 
+/** What a connection may be waiting for before it is read again. */
+export type HoldReason = "replies";
+
 export interface Receiver {
   /** Takes whole frames from `bytes[start, end)`; returns where the first incomplete one starts. */
   receive(bytes: Uint8Array, view: DataView, start: number, end: number): number;
@@ -38,7 +41,10 @@ export class SocketReader implements EndOfTurn {
   private turnBytes = 0;
   private turnNumber = 0;
   private paused = false;
-  private held = false;
+  /** Why it is not read, until they are gone. */
+  private readonly holds = new Set<HoldReason>();
+  /** What had arrived behind `partial` when the receiver asked to be held. */
+  private later: Uint8Array | null = null;
 
   /**
    * Takes over an accepted, paused socket. Its handle is put into a new socket with a static read buffer (`onread`),
@@ -50,11 +56,15 @@ export class SocketReader implements EndOfTurn {
     const handle = staticReads ? takeHandle(accepted) : null;
     if (handle === null) {
       this.socket = accepted;
-      accepted.on("data", (chunk: Buffer) => this.receivedChunk(chunk));
+      accepted.on("data", (chunk: Buffer) => {
+        this.receivedChunk(chunk);
+        this.giveEmptyPartial();
+        if (!this.goesOn(chunk.length)) accepted.pause();
+      });
     } else {
       const onread = {
         buffer: () => this.nextBuffer(),
-        callback: (count: number) => this.received(count),
+        callback: (count: number, buffer: Uint8Array) => this.received(count, buffer),
       };
       this.socket = new Socket({ handle, onread } as ConstructorParameters<typeof Socket>[0]);
       // Without its handle it is an empty shell; only its end lets the server count it as gone.
@@ -69,30 +79,35 @@ export class SocketReader implements EndOfTurn {
 
   /** Whether bytes that have arrived are left waiting, so that silence says nothing about the peer. */
   get isPaused(): boolean {
-    return this.paused || this.held;
+    return this.paused || this.holds.size > 0;
   }
 
-  /** Stops reading until {@link release}: the peer leaves too many of our replies unread. */
-  hold(): void {
-    this.held = true;
+  /** Stops reading until the same reason is released. The receiver may call it in the middle of `receive`. */
+  hold(reason: HoldReason): void {
+    this.holds.add(reason);
     this.socket.pause();
   }
 
-  release(): void {
-    if (!this.held) return;
-    this.held = false;
-    if (!this.paused) this.socket.resume();
+  release(reason: HoldReason): void {
+    if (!this.holds.delete(reason) || this.holds.size > 0) return;
+    this.receiveHeldBack();
+    this.resume();
   }
 
   /** The turn is over: read on. */
   endOfTurn(): void {
     this.paused = false;
-    if (!this.held && !this.socket.destroyed) this.socket.resume();
+    this.resume();
   }
 
   /** Gives the buffer back when the connection has ended. */
   close(): void {
-    this.keep(null, 0);
+    this.partialLength = 0;
+    this.giveEmptyPartial();
+  }
+
+  private resume(): void {
+    if (!this.isPaused && !this.socket.destroyed) this.socket.resume();
   }
 
   private nextBuffer(): Uint8Array {
@@ -102,45 +117,61 @@ export class SocketReader implements EndOfTurn {
     return slice < bytes.length ? bytes.subarray(0, slice) : bytes;
   }
 
-  private received(count: number): boolean {
+  /** Node has read into the buffer that {@link nextBuffer} gave last, and asks for the next one afterwards. */
+  private received(count: number, into: Uint8Array): boolean {
     const buffer = this.partial ?? this.resources.shared;
-    const end = this.partialLength + count;
-    const taken = this.receiver!.receive(buffer.bytes, buffer.view, 0, end);
-    this.keepRest(buffer, taken, end);
+    if (into.buffer === buffer.bytes.buffer && into.byteOffset === this.partialLength) {
+      const end = this.partialLength + count;
+      this.keepRest(buffer, this.receiver!.receive(buffer.bytes, buffer.view, 0, end), end);
+    } else {
+      // What was left over has moved since, when a hold was released. Copied, since it may overlap with it.
+      this.receivedChunk(into.slice(0, count));
+    }
+    this.giveEmptyPartial();
     return this.goesOn(count);
   }
 
-  private receivedChunk(chunk: Buffer): void {
-    const { partials } = this.resources;
-    // In pieces that fit behind what is left over, in the same buffers as the static path.
+  /** Receives bytes that stand elsewhere, in pieces that fit behind what is left over. */
+  private receivedChunk(chunk: Uint8Array): void {
     for (let at = 0; at < chunk.length && !this.socket.destroyed;) {
-      this.partial ??= partials.take();
-      const { partial } = this;
-      const count = chunk.copy(partial.bytes, this.partialLength, at);
-      at += count;
-      const end = this.partialLength + count;
-      const taken = this.receiver!.receive(partial.bytes, partial.view, 0, end);
-      this.keepRest(partial, taken, end);
+      if (this.holds.size > 0) {
+        this.later = chunk.slice(at);
+        return;
+      }
+      const partial = (this.partial ??= this.resources.partials.take());
+      const piece = chunk.subarray(at, at + partial.bytes.length - this.partialLength);
+      partial.bytes.set(piece, this.partialLength);
+      at += piece.length;
+      const end = this.partialLength + piece.length;
+      this.keepRest(partial, this.receiver!.receive(partial.bytes, partial.view, 0, end), end);
     }
-    if (!this.goesOn(chunk.length)) this.socket.pause();
   }
 
-  /** Keeps the bytes of a frame that has not arrived wholly. */
+  /** Whole frames may be among what was kept. The buffer stays, even empty: Node may be about to read into it. */
+  private receiveHeldBack(): void {
+    const { partial, later } = this;
+    if (partial !== null) {
+      const end = this.partialLength;
+      this.keepRest(partial, this.receiver!.receive(partial.bytes, partial.view, 0, end), end);
+    }
+    if (later === null || this.holds.size > 0) return;
+    this.later = null;
+    this.receivedChunk(later);
+  }
+
+  /** Keeps the bytes that were not received: of a frame that has not arrived wholly, or held back. */
   private keepRest(buffer: PooledBuffer, from: number, end: number): void {
     const rest = end - from;
-    if (rest === 0) {
-      this.keep(null, 0);
-      return;
-    }
-    const partial = this.partial ?? this.resources.partials.take();
-    if (from > 0 || partial !== buffer) partial.bytes.set(buffer.bytes.subarray(from, end));
-    this.keep(partial, rest);
+    this.partialLength = rest;
+    if (rest === 0) return;
+    this.partial ??= this.resources.partials.take();
+    if (from > 0 || this.partial !== buffer) this.partial.bytes.set(buffer.bytes.subarray(from, end));
   }
 
-  private keep(partial: PooledBuffer | null, length: number): void {
-    if (this.partial !== null && partial === null) this.resources.partials.give(this.partial);
-    this.partial = partial;
-    this.partialLength = length;
+  private giveEmptyPartial(): void {
+    if (this.partial === null || this.partialLength > 0) return;
+    this.resources.partials.give(this.partial);
+    this.partial = null;
   }
 
   /** Whether the socket may be read again in this turn. */
@@ -155,7 +186,7 @@ export class SocketReader implements EndOfTurn {
       this.outpacing = false;
     }
     this.turnBytes += count;
-    if (this.held) return false;
+    if (this.holds.size > 0) return false;
     if (this.turnBytes < this.slice) return true;
     this.paused = true;
     turn.afterFlush(this);

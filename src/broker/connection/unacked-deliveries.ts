@@ -40,15 +40,17 @@ export class UnackedDeliveries {
     return true;
   }
 
-  /** Takes out all deliveries up to `tag`, oldest first; false when there was none. */
-  takeUpTo(tag: number, visit: DeliveryVisitor): boolean {
-    const before = this.count;
+  has(tag: number): boolean {
+    return this.find(tag) >= 0;
+  }
+
+  /** Takes out all deliveries up to `tag`, oldest first. */
+  takeUpTo(tag: number, visit: DeliveryVisitor): void {
     while (this.start < this.end && this.tags[this.start] <= tag) {
       const slot = this.start++;
       if (this.entries[slot * 2] !== settled) this.take(slot, visit);
     }
     this.skipSettled();
-    return this.count < before;
   }
 
   private take(slot: number, visit: DeliveryVisitor): void {

@@ -39,7 +39,6 @@ export class Queue implements Destination {
   readonly exclusiveOwner: object | null;
   readonly arguments: FieldTable;
   nextSequence = 1;
-  unackedCount = 0;
   deleted = false;
   private readonly store: MessageStore;
   private readonly ready = new ReadyMessages();
@@ -122,7 +121,6 @@ export class Queue implements Destination {
   take(into: MessageView): TakenMessage | null {
     if (this.ready.count === 0) return null;
     this.ready.shift();
-    this.unackedCount++;
     const { handle, flags, sequence } = this.ready;
     this.store.locate(handle, into);
     return { handle, flags, sequence };
@@ -130,14 +128,13 @@ export class Queue implements Destination {
 
   /** A delivered message is done with: acknowledged, or rejected without requeue. */
   settle(handle: MessageHandle, sequence: number): void {
-    this.unackedCount--;
-    this.store.settle(handle, this.id, sequence);
+    if (this.deleted) this.store.drop(handle);
+    else this.store.settle(handle, this, sequence);
   }
 
   /** A delivered message comes back, to its original position. Call {@link dispatch} when all have come back. */
   requeue(handle: MessageHandle, flags: number, sequence: number): void {
-    this.unackedCount--;
-    if (this.deleted) this.store.settle(handle, this.id, sequence);
+    if (this.deleted) this.store.drop(handle);
     else this.ready.putBack(handle, flags | redelivered, sequence);
   }
 
@@ -171,7 +168,7 @@ export class Queue implements Destination {
     const purged = ready.count;
     while (ready.count > 0) {
       ready.shift();
-      this.store.settle(ready.handle, this.id, ready.sequence);
+      this.store.settle(ready.handle, this, ready.sequence);
     }
     return purged;
   }
@@ -183,7 +180,13 @@ export class Queue implements Destination {
     this.allConsumers.clear();
     this.active = [];
     for (const consumer of consumers) consumer.cancelledByQueue();
-    return this.purge();
+    const { ready } = this;
+    const dropped = ready.count;
+    while (ready.count > 0) {
+      ready.shift();
+      this.store.drop(ready.handle);
+    }
+    return dropped;
   }
 
   private hand(
@@ -195,9 +198,8 @@ export class Queue implements Destination {
   ): void {
     if (consumer.noAck) {
       consumer.deliver(message, -1, flags, sequence);
-      this.store.settle(handle, this.id, sequence);
+      this.store.settle(handle, this, sequence);
     } else {
-      this.unackedCount++;
       consumer.deliver(message, handle, flags, sequence);
     }
   }

@@ -75,7 +75,7 @@ export class MemoryStore implements MessageStore {
     copyBytes(bytes, view, to, message.bytes, message.view, message.propertiesAt, propertiesLength);
     to += propertiesLength;
     copyBytes(bytes, view, to, message.bytes, message.view, message.bodyAt, bodyLength);
-    return this.table.add(index, at, count, bodyLength);
+    return this.table.add(index, at, count);
   }
 
   locate(handle: MessageHandle, into: MessageView): void {
@@ -93,11 +93,11 @@ export class MemoryStore implements MessageStore {
     into.bodyLength = view.getInt32(at + 8, true);
   }
 
-  bodyLength(handle: MessageHandle): number {
-    return this.table.bodyLength(handle);
+  settle(handle: MessageHandle, _destination: Destination, _sequence: number): void {
+    this.drop(handle);
   }
 
-  settle(handle: MessageHandle, _queueId: number, _sequence: number): void {
+  drop(handle: MessageHandle): void {
     const index = this.table.slab(handle);
     if (this.table.release(handle)) this.leaveSlab(index);
   }
@@ -126,7 +126,7 @@ export class MemoryStore implements MessageStore {
     writeHeader(message.view, at, message);
     const index = this.addSlab(message.bytes, true);
     this.slabs[index].live++;
-    return this.table.add(index, at, count, message.bodyLength);
+    return this.table.add(index, at, count);
   }
 
   private startSlab(): void {

@@ -16,11 +16,14 @@ export interface Destination {
   readonly nextSequence: number;
 }
 
-/** Something that must wait until all that was stored before is as safe as the store can make it. */
+/**
+ * Something that must wait until all that was stored before is as safe as the store can make it. The calls alternate:
+ * `beforeCommit`, `committed`, `beforeCommit`, …; the next commit does not begin for a waiter before the last has ended.
+ */
 export interface CommitWaiter {
-  /** What was appended up to now will be covered by the coming commit. Called once per commit. */
+  /** What was appended up to now will be covered by the commit that begins; what comes later will not. */
   beforeCommit(): void;
-  /** The commit is done: publisher confirms may leave. */
+  /** The commit that had begun is done: what it covers may be confirmed. */
   committed(): void;
 }
 
@@ -40,9 +43,10 @@ export interface MessageStore {
   ): MessageHandle;
   /** Points `into` at the message's bytes; valid until the next call into the store. */
   locate(handle: MessageHandle, into: MessageView): void;
-  bodyLength(handle: MessageHandle): number;
-  /** One queue is done with the message: acknowledged, dropped or purged. */
-  settle(handle: MessageHandle, queueId: number, sequence: number): void;
+  /** One queue is done with the message: acknowledged, rejected or purged. Must be remembered as long as the message is. */
+  settle(handle: MessageHandle, destination: Destination, sequence: number): void;
+  /** A queue that is deleted lets the message go. Nothing needs to be remembered: the queue's id will not come again. */
+  drop(handle: MessageHandle): void;
   /** Calls the waiter back once what has been appended and settled until now is committed. */
   awaitCommit(waiter: CommitWaiter): void;
   /** Messages held and the bytes that they pin in memory. */

@@ -4,17 +4,17 @@
  * Handles and what they stand for, in one typed array, so that a backlog of a million messages is some megabytes and
  * nothing that the garbage collector has to visit.
  */
-const stride = 4;
+const stride = 3;
 const initialCapacity = 1024;
 
 export class MessageTable {
-  /** Per handle: slab, offset in the slab, references, body length. A free handle holds the next free one as its slab. */
+  /** Per handle: slab, offset in the slab, references. A free handle holds the next free one as its slab. */
   private fields = new Int32Array(initialCapacity * stride);
   private nextUnused = 0;
   private firstFree = -1;
   count = 0;
 
-  add(slab: number, offset: number, references: number, bodyLength: number): number {
+  add(slab: number, offset: number, references: number): number {
     let handle = this.firstFree;
     if (handle >= 0) {
       this.firstFree = this.fields[handle * stride]!;
@@ -26,7 +26,6 @@ export class MessageTable {
     this.fields[at] = slab;
     this.fields[at + 1] = offset;
     this.fields[at + 2] = references;
-    this.fields[at + 3] = bodyLength;
     this.count++;
     return handle;
   }
@@ -37,10 +36,6 @@ export class MessageTable {
 
   offset(handle: number): number {
     return this.fields[handle * stride + 1];
-  }
-
-  bodyLength(handle: number): number {
-    return this.fields[handle * stride + 3];
   }
 
   /** Takes one reference away; true when it was the last, and the handle free again. */
