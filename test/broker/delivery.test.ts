@@ -5,6 +5,7 @@ import { ack, consume, declareQueue } from "../support/methods.ts";
 import { encodeHeader, type RawClient } from "../support/raw-client.ts";
 import { login, ownQueue } from "../support/raw-login.ts";
 
+const close = { id: MethodId.ChannelClose, replyCode: 200, replyText: "", classId: 0, methodId: 0 } as const;
 const text = (body: Uint8Array): string => Buffer.from(body).toString();
 
 describeEachBroker("deliveries", (broker) => {
@@ -76,6 +77,21 @@ describeEachBroker("deliveries", (broker) => {
     client.method(1, ack(0, true));
     await client.call(1, { id: MethodId.BasicRecover, requeue: true }, MethodId.BasicRecoverOk);
     expect(await ready(client, queue)).toBe(0);
+  });
+
+  test("an ack for several must name a message that waits: a client that has lost count is told", async () => {
+    const { client, queue } = await filled(3);
+    await client.call(1, consume(queue), MethodId.BasicConsumeOk);
+    await receive(client, 3);
+    client.method(1, ack(2));
+    client.method(1, ack(2, true));
+    expect(await client.expect(MethodId.ChannelClose)).toMatchObject({
+      replyCode: 406,
+      replyText: "PRECONDITION_FAILED - unknown delivery tag 2",
+    });
+    client.method(1, { id: MethodId.ChannelCloseOk });
+    await client.openChannel(1);
+    expect(await ready(client, queue)).toBe(2);
   });
 
   test("reject without requeue drops the message, with requeue brings it again", async () => {
@@ -202,6 +218,28 @@ describeEachBroker("deliveries", (broker) => {
     client.publish(1, "", queue, "x", { properties });
     const { header } = await client.content(MethodId.BasicDeliver);
     expect(Buffer.compare(header, encodeHeader(1, properties))).toBe(0);
+  });
+
+  test("nobody publishes in another's name", async () => {
+    const client = await login(broker());
+    const queue = await ownQueue(client);
+    client.publish(1, "", queue, "x", { properties: { userId: broker().username } });
+    client.publish(1, "", queue, "x", { properties: { userId: "somebody" } });
+    expect(await client.expect(MethodId.ChannelClose)).toMatchObject({
+      replyCode: 406,
+      replyText: `PRECONDITION_FAILED - user_id property set to 'somebody' but authenticated user was '${broker().username}'`,
+    });
+  });
+
+  test("a channel.close that crosses the broker's own ends the channel, not the connection", async () => {
+    const client = await login(broker());
+    client.method(1, declareQueue("amq.mine"));
+    client.method(1, close);
+    await client.expect(MethodId.ChannelClose);
+    client.method(1, { id: MethodId.ChannelCloseOk });
+    await client.expect(MethodId.ChannelCloseOk);
+    await client.openChannel(1);
+    await ownQueue(client);
   });
 
   test("an auto-delete queue goes with its last consumer; an exclusive one with its connection", async () => {

@@ -2,7 +2,7 @@ import { connect } from "amqplib";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { emptyTable, MethodId } from "../../src/wire/index.ts";
 import { startBroker, type Broker, type BrokerOptions, type Logger } from "../../src/broker/index.ts";
-import { bindQueue, consume, declareQueue } from "../support/methods.ts";
+import { bindQueue, consume, declareExchange, declareQueue } from "../support/methods.ts";
 import { protocolHeader, RawClient, startOk } from "../support/raw-client.ts";
 
 async function started(options: BrokerOptions = {}): Promise<Broker> {
@@ -93,7 +93,10 @@ describe("startBroker", () => {
     // A field table without its length: LOGIN and PASSWORD, both long strings.
     const response = "\u0005LOGINS\0\0\0\u0005guest\u0008PASSWORDS\0\0\0\u0005guest";
     client.method(0, { ...startOk("", ""), mechanism: "AMQPLAIN", response });
-    await client.expect(MethodId.ConnectionTune);
+    expect(await client.expect(MethodId.ConnectionTune)).toMatchObject({
+      channelMax: 2047,
+      frameMax: 131_072,
+    });
   });
 
   test("works the same when sockets are read by events", async () => {
@@ -106,6 +109,39 @@ describe("startBroker", () => {
       client.publish(1, "", "events", new Uint8Array(size).fill(7));
       expect((await client.content(MethodId.BasicDeliver)).body).toHaveLength(size);
     }
+  });
+
+  test("refuses options out of their range, by name", async () => {
+    await expect(startBroker({ port: 0, channelMax: 0 })).rejects.toThrow("channelMax is 0");
+    await expect(startBroker({ port: 0, frameMax: 100 })).rejects.toThrow("frameMax is 100");
+    await expect(startBroker({ port: 70_000 })).rejects.toThrow("port is 70000");
+  });
+
+  test("the maximum size of a message holds, however it arrives", async () => {
+    const broker = await started({ maxMessageBytes: 1000 });
+    const client = await RawClient.login(broker.port);
+    onTestFinished(() => client.close());
+    client.publish(1, "", "nobody", new Uint8Array(1001));
+    expect(await client.expect(MethodId.ChannelClose)).toMatchObject({ replyCode: 406 });
+  });
+
+  test("a long chain of auto-delete exchanges goes with the queue at its end", async () => {
+    const broker = await started();
+    const client = await RawClient.login(broker.port);
+    onTestFinished(() => client.close());
+    await client.call(1, declareQueue("end", { exclusive: true }), MethodId.QueueDeclareOk);
+    const length = 12_000;
+    for (let number = 0; number < length; number++) {
+      client.method(1, declareExchange(`x${number}`, "fanout", { autoDelete: true, noWait: true }));
+      if (number === 0) continue;
+      const bind = { destination: `x${number - 1}`, source: `x${number}`, routingKey: "" };
+      client.method(1, { id: MethodId.ExchangeBind, ...bind, noWait: true, arguments: emptyTable });
+    }
+    await client.call(1, bindQueue("end", "x0", ""), MethodId.QueueBindOk);
+    const remove = { id: MethodId.QueueDelete, queue: "end", ifUnused: false, ifEmpty: false } as const;
+    await client.call(1, { ...remove, noWait: false }, MethodId.QueueDeleteOk);
+    client.method(1, declareExchange(`x${length - 1}`, "fanout", { passive: true }));
+    expect(await client.expect(MethodId.ChannelClose)).toMatchObject({ replyCode: 404 });
   });
 
   test("leaves nothing behind when clients go, however they go", async () => {
