@@ -1,16 +1,10 @@
 import { randomBytes } from "node:crypto";
-import {
-  emptyTable,
-  fieldText,
-  ReplyCode,
-  sameValue,
-  type FieldTable,
-  type FieldValue,
-} from "../wire/index.ts";
+import { emptyTable, ReplyCode, type FieldTable } from "../wire/index.ts";
+import { assertSame, assertSameArgument } from "./equivalence.ts";
 import { ChannelError, ConnectionError } from "./errors.ts";
 import { assertQueueArguments, comparedArguments, notYet } from "./queue-arguments.ts";
 import { Queue, type QueueOptions } from "./queues/index.ts";
-import type { Route } from "./route.ts";
+import { RouteCache, type Route } from "./route-cache.ts";
 import {
   Exchange,
   exchangeTypeNames,
@@ -30,11 +24,6 @@ const predeclared: readonly [string, ExchangeTypeName][] = [
   ["amq.match", "headers"],
 ];
 
-/**
- * Routes kept, counted by their queues. Past that all are forgotten: a flood of ever new keys must not fill the memory.
- */
-const cachedTargets = 100_000;
-
 /** A name space of exchanges, queues and bindings. */
 export class VirtualHost {
   readonly name: string;
@@ -45,9 +34,7 @@ export class VirtualHost {
   private readonly queues = new Map<string, Queue>();
   /** Exclusive queues by the connection that owns them. */
   private readonly exclusive = new Map<object, Set<Queue>>();
-  private readonly routes = new Map<string, Map<string, Route>>();
-  private routesVersion = 0;
-  private routesTargets = 0;
+  private readonly routes = new RouteCache();
 
   constructor(name: string, store: MessageStore) {
     this.name = name;
@@ -60,22 +47,10 @@ export class VirtualHost {
 
   /** Finds the queues for a message. Hot callers keep the answer and compare its version. */
   route(exchangeName: string, routingKey: string, headers: () => FieldTable): Route {
-    if (this.routesVersion !== this.topologyVersion || this.routesTargets > cachedTargets) {
-      this.routes.clear();
-      this.routesTargets = 0;
-      this.routesVersion = this.topologyVersion;
-    }
-    let byKey = this.routes.get(exchangeName);
-    const cached = byKey?.get(routingKey);
+    const cached = this.routes.get(exchangeName, routingKey, this.topologyVersion);
     if (cached) return cached;
     const route = this.findRoute(exchangeName, routingKey, headers);
-    if (route.version < 0) return route;
-    if (!byKey) {
-      byKey = new Map();
-      this.routes.set(exchangeName, byKey);
-    }
-    byKey.set(routingKey, route);
-    this.routesTargets += route.queues.length + 1;
+    if (route.version >= 0) this.routes.set(exchangeName, routingKey, route);
     return route;
   }
 
@@ -360,38 +335,4 @@ function refuseReservedName(kind: "queue" | "exchange", name: string): void {
       `${kind} name '${name}' contains reserved prefix 'amq.*'`,
     );
   }
-}
-
-function assertSame<T extends string | boolean>(
-  scope: string,
-  argument: string,
-  received: T,
-  current: T,
-): void {
-  if (received !== current) {
-    throw inequivalent(scope, argument, `received '${received}' but current is '${current}'`);
-  }
-}
-
-/** Compares one argument of a declaration with that of the existing queue or exchange, in RabbitMQ's words. */
-function assertSameArgument(scope: string, name: string, received: FieldTable, current: FieldTable): void {
-  const now = received.get(name);
-  const before = current.get(name);
-  if (now === undefined && before === undefined) return;
-  if (now !== undefined && before !== undefined) {
-    if (sameValue(now, before)) return;
-    throw inequivalent(scope, name, `received '${fieldText(now)}' but current is '${fieldText(before)}'`);
-  }
-  throw inequivalent(scope, name, `received ${valueAndType(now)} but current is ${valueAndType(before)}`);
-}
-
-function inequivalent(scope: string, argument: string, difference: string): ChannelError {
-  return new ChannelError(
-    ReplyCode.PreconditionFailed,
-    `inequivalent arg '${argument}' for ${scope}: ${difference}`,
-  );
-}
-
-function valueAndType(field: FieldValue | undefined): string {
-  return field === undefined ? "none" : `the value '${fieldText(field)}' of type '${field.type}'`;
 }

@@ -18,15 +18,17 @@ import {
 } from "../../wire/index.ts";
 import type { Users } from "../auth/index.ts";
 import { ChannelError, ConnectionError, replyText } from "../errors.ts";
-import { MessageView, type MessageStore } from "../storage/index.ts";
+import type { MessageStore } from "../storage/index.ts";
 import type { VirtualHost } from "../virtual-host.ts";
 import { acknowledge } from "./basic-methods.ts";
 import type { BufferPool } from "./buffer-pool.ts";
 import { Channel, type ChannelConnection } from "./channel.ts";
 import type { Consumer } from "./consumer.ts";
+import { frameError, frameTooLarge, unexpectedFrame } from "./frame-errors.ts";
 import { Handshake, type Tuning } from "./handshake.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { Output, type OutputOwner } from "./output.ts";
+import { PublishFrames } from "./publish-frames.ts";
 import { SocketReader, type ReadResources, type Receiver } from "./socket-reader.ts";
 
 /** What all connections of a broker share. */
@@ -78,7 +80,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
   private readonly handshake: Handshake;
   private readonly heartbeat: Heartbeat;
   private readonly channels = new Map<number, Channel>();
-  private readonly message = new MessageView();
+  private readonly publishFrames = new PublishFrames();
   private state: State = "protocol-header";
   private deadline: Timer;
   /** Consumers without room in the output, in the order in which they came. */
@@ -145,11 +147,19 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
     let at = start;
     while (end - at >= 8) {
       const size = view.getUint32(at + 3);
-      if (size > this.frameMax - 8) throw this.frameTooLarge(bytes, at, size, end);
+      if (size > this.frameMax - 8) {
+        // It cannot be skipped: whatever follows is not to be trusted.
+        this.nextFrame = end;
+        this.currentMethod = 0;
+        throw frameTooLarge(bytes[at], size, this.frameMax - 8);
+      }
       const next = at + 8 + size;
       if (next > end) return at;
       this.nextFrame = next;
-      if (bytes[next - 1] !== frameEnd) throw this.wrongFrameEnd(bytes, at, next);
+      if (bytes[next - 1] !== frameEnd) {
+        this.currentMethod = 0;
+        throw frameError(bytes, at, next, `{invalid_frame_end_marker,${bytes[next - 1]}}`);
+      }
       if (bytes[at] === FrameType.Method && size >= 4 && this.state === "open") {
         const id = view.getUint32(at + 7);
         if (id === MethodId.BasicPublish) {
@@ -182,57 +192,25 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
     const channel = this.openChannel(channelId, MethodId.BasicPublish);
     if (channel.closing) return next;
     channel.expectMethod();
-    // Payload: method id, a reserved short, exchange, routing key, bits.
-    const routeAt = at + 13;
-    const keyAt = routeAt + 1 + bytes[routeAt];
-    const bitsAt = keyAt + 1 + (keyAt < next ? bytes[keyAt] : 0);
-    if (bitsAt !== next - 2)
-      throw new MalformedError("basic.publish's exchange and routing key do not fill its frame");
-    const bits = bytes[bitsAt];
-    if (bits & 2) throw new ConnectionError(ReplyCode.NotImplemented, "immediate=true");
-    const mandatory = (bits & 1) !== 0;
-
-    const headerEnd = this.wholeFrame(bytes, view, next, end, FrameType.Header, channelId);
-    if (headerEnd > 0 && headerEnd - next >= 22 && view.getInt32(next + 7) === 0x003c_0000) {
-      const bodyLength = view.getUint32(next + 15);
-      const bodyAt = headerEnd + 7;
-      const contentEnd =
-        bodyLength === 0
-          ? headerEnd
-          : this.wholeFrame(bytes, view, headerEnd, end, FrameType.Body, channelId);
-      const isWhole = contentEnd > 0 && (bodyLength === 0 || contentEnd - headerEnd - 8 === bodyLength);
-      const isAllowed = view.getUint32(next + 11) === 0 && bodyLength <= this.maxMessageBytes;
-      if (isWhole && isAllowed) {
-        const { message } = this;
-        message.bytes = bytes;
-        message.view = view;
-        message.routeAt = routeAt;
-        message.routeLength = bitsAt - routeAt;
-        message.propertiesAt = next + 19;
-        message.propertiesLength = headerEnd - 1 - message.propertiesAt;
-        message.bodyAt = bodyAt;
-        message.bodyLength = bodyLength;
-        this.nextFrame = contentEnd;
-        channel.publish(message, mandatory);
-        return contentEnd;
-      }
+    const { publishFrames, frameMax, maxMessageBytes } = this;
+    publishFrames.readMethod(bytes, at, next);
+    const { mandatory, routeAt, routeEnd } = publishFrames;
+    const contentEnd = publishFrames.readContent(
+      bytes,
+      view,
+      next,
+      end,
+      channelId,
+      frameMax,
+      maxMessageBytes,
+    );
+    if (contentEnd === 0) {
+      channel.expectContent(bytes.subarray(routeAt, routeEnd), mandatory);
+      return next;
     }
-    channel.expectContent(bytes.subarray(routeAt, bitsAt), mandatory);
-    return next;
-  }
-
-  /** Where the frame at `at` ends, if it is wholly there and of this type and channel; 0 otherwise. */
-  private wholeFrame(
-    bytes: Uint8Array,
-    view: DataView,
-    at: number,
-    end: number,
-    type: number,
-    channel: number,
-  ): number {
-    if (end - at < 8 || bytes[at] !== type || view.getUint16(at + 1) !== channel) return 0;
-    const next = at + 8 + view.getUint32(at + 3);
-    return next <= end && next - at <= this.frameMax && bytes[next - 1] === frameEnd ? next : 0;
+    this.nextFrame = contentEnd;
+    channel.publish(publishFrames.message, mandatory);
+    return contentEnd;
   }
 
   private acknowledge(view: DataView, at: number): void {
@@ -262,7 +240,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
         return this.openChannel(channel, this.currentMethod).body(payload);
       case FrameType.Heartbeat:
         if (payload.length > 0) throw frameError(bytes, at, next, "unknown_frame");
-        if (channel !== 0) throw new ConnectionError(ReplyCode.UnexpectedFrame, frameText(bytes, at, next));
+        if (channel !== 0) throw unexpectedFrame(bytes, at, next);
         return;
       default:
         throw frameError(bytes, at, next, "unknown_frame");
@@ -483,21 +461,6 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
     else this.close(ReplyCode.InternalError, "");
   }
 
-  private frameTooLarge(bytes: Uint8Array, at: number, size: number, end: number): ConnectionError {
-    // The frame cannot be skipped: whatever follows is not to be trusted.
-    this.nextFrame = end;
-    this.currentMethod = 0;
-    return new ConnectionError(
-      ReplyCode.FrameError,
-      `type ${bytes[at]}, all octets = <<>>: {frame_too_large,${size},${this.frameMax - 8}}`,
-    );
-  }
-
-  private wrongFrameEnd(bytes: Uint8Array, at: number, next: number): ConnectionError {
-    this.currentMethod = 0;
-    return frameError(bytes, at, next, `{invalid_frame_end_marker,${bytes[next - 1]}}`);
-  }
-
   /** Gives everything back that the connection holds: to others, so that all its consumers stop first. */
   private release(): void {
     for (const channel of this.channels.values()) channel.stop();
@@ -522,15 +485,4 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
 
 function isLoopback(address: string | undefined): boolean {
   return address === "::1" || /^(::ffff:)?127\./.test(address ?? "");
-}
-
-/** A frame that cannot be right, described as RabbitMQ does. */
-function frameError(bytes: Uint8Array, at: number, next: number, reason: string): ConnectionError {
-  return new ConnectionError(ReplyCode.FrameError, `${frameText(bytes, at, next)}: ${reason}`);
-}
-
-function frameText(bytes: Uint8Array, at: number, next: number): string {
-  const payload = bytes.subarray(at + 7, next - 1);
-  const shown = payload.length <= 16 ? "all octets" : "first 16 octets";
-  return `type ${bytes[at]}, ${shown} = <<${payload.subarray(0, 16).join(",")}>>`;
 }

@@ -17,7 +17,7 @@ import {
 } from "../../wire/index.ts";
 import { ChannelError } from "../errors.ts";
 import type { Queue } from "../queues/index.ts";
-import type { Route } from "../route.ts";
+import type { Route } from "../route-cache.ts";
 import type { CommitWaiter, MessageStore, MessageView } from "../storage/index.ts";
 import type { VirtualHost } from "../virtual-host.ts";
 import type { Output } from "./output.ts";

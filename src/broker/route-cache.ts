@@ -1,0 +1,36 @@
+import type { Queue } from "./queues/index.ts";
+
+/** Where messages with one exchange and routing key go, until the topology changes. */
+export interface Route {
+  readonly queues: readonly Queue[];
+  /** The virtual host's `topologyVersion` for which this holds; -1 when it holds for one message only. */
+  readonly version: number;
+}
+
+/**
+ * Routes kept, counted by their queues. Past that all are forgotten: a flood of ever new keys must not fill the memory.
+ */
+const cachedTargets = 100_000;
+
+/** The routes found since the topology last changed, by exchange and routing key. */
+export class RouteCache {
+  private readonly routes = new Map<string, Map<string, Route>>();
+  private version = 0;
+  private targets = 0;
+
+  get(exchange: string, routingKey: string, version: number): Route | undefined {
+    if (version !== this.version || this.targets > cachedTargets) {
+      this.routes.clear();
+      this.targets = 0;
+      this.version = version;
+    }
+    return this.routes.get(exchange)?.get(routingKey);
+  }
+
+  set(exchange: string, routingKey: string, route: Route): void {
+    const byKey = this.routes.get(exchange) ?? new Map<string, Route>();
+    this.routes.set(exchange, byKey);
+    byKey.set(routingKey, route);
+    this.targets += route.queues.length + 1;
+  }
+}
