@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 import { startBroker, type Broker } from "../../src/broker/index.ts";
 import { MethodId } from "../../src/wire/index.ts";
 import { describeEachBroker } from "../support/brokers.ts";
+import { publishMethod } from "../support/methods.ts";
 import { RawClient } from "../support/raw-client.ts";
 import { login, ownQueue } from "../support/raw-login.ts";
 import { badInputs, type BadInput } from "./bad-inputs.ts";
@@ -30,7 +31,7 @@ describe.each(ways)("bad input, $way", ({ staticReads, send }) => {
   test.each(badInputs)("$name ends the $ends with $code", async (input) => {
     const attacker = await RawClient.login(broker.port);
     onTestFinished(() => attacker.close());
-    await expectAnswer(attacker, input, send);
+    expect(await answerTo(input, attacker, send)).toBe(input.code);
     await expectServed(witness);
     await expect
       .poll(() => broker.usage())
@@ -42,23 +43,56 @@ describeEachBroker("bad input", (broker, name) => {
   const inputs = badInputs.filter(({ rabbitmq }) => name === "warren" || rabbitmq === undefined);
 
   test.each(inputs)("$name ends the $ends with $code", async (input) => {
-    await expectAnswer(await login(broker()), input, atOnce);
+    expect(await answerTo(input, await login(broker()), atOnce)).toBe(input.code);
     await expectServed(await login(broker()));
   });
 });
 
-async function expectAnswer(attacker: RawClient, input: BadInput, send: Send): Promise<void> {
+test.each([
+  { how: "in one frame", frames: 1 },
+  { how: "in two frames", frames: 2 },
+])("a body larger than maxMessageBytes, $how, closes the channel with 406", async ({ frames }) => {
+  const broker = await startBroker({ port: 0, maxMessageBytes: 1000 });
+  onTestFinished(() => broker.stop());
+  const client = await RawClient.login(broker.port);
+  onTestFinished(() => client.close());
+  const queue = await ownQueue(client);
+  client.publish(1, "", queue, new Uint8Array(1000), { frameMax: 1000 / frames + 8 });
+  client.publish(1, "", queue, new Uint8Array(1002), { frameMax: 1002 / frames + 8 });
+  expect(await client.expect(MethodId.ChannelClose)).toMatchObject({ replyCode: 406 });
+  expect(broker.usage().messages).toBe(1);
+});
+
+test("announcing bodies takes no memory", async () => {
+  const broker = await startBroker({ port: 0 });
+  onTestFinished(() => broker.stop());
+  const client = await RawClient.login(broker.port);
+  onTestFinished(() => client.close());
+  const channels = 2000;
+  for (let channel = 2; channel <= channels; channel++) await client.openChannel(channel);
+  const before = process.memoryUsage().arrayBuffers;
+  for (let channel = 2; channel <= channels; channel++) {
+    client.method(channel, publishMethod("", "nowhere"));
+    client.header(channel, 128 << 20);
+  }
+  await ownQueue(client);
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(64 << 20);
+});
+
+/** The code with which the broker ends the channel or, as it should, the whole connection. */
+async function answerTo(input: BadInput, attacker: RawClient, send: Send): Promise<number> {
   await send(attacker, input.bytes);
   if (input.ends === "channel") {
-    expect(await attacker.expect(MethodId.ChannelClose)).toMatchObject({ replyCode: input.code });
+    const { replyCode } = await attacker.expect(MethodId.ChannelClose);
     attacker.method(1, { id: MethodId.ChannelCloseOk });
     await attacker.openChannel(1);
     await attacker.close();
-    return;
+    return replyCode;
   }
-  expect(await attacker.expect(MethodId.ConnectionClose)).toMatchObject({ replyCode: input.code });
+  const { replyCode } = await attacker.expect(MethodId.ConnectionClose);
   attacker.method(0, { id: MethodId.ConnectionCloseOk });
   expect(await attacker.next()).toEqual({ kind: "end" });
+  return replyCode;
 }
 
 /** A message goes to a queue and comes back. */

@@ -163,8 +163,7 @@ function properties(what: string, ...bytes: number[]): BadInput {
   const payload = new ByteWriter();
   payload.raw(encodeHeader(3).subarray(0, 12));
   payload.raw(Uint8Array.from(bytes));
-  const header = encodeFrame(Header, 1, payload.written());
-  return connection(501, `properties ${what}`, publish, header, body(3));
+  return connection(501, `properties ${what}`, publish, encodeFrame(Header, 1, payload.written()), body(3));
 }
 
 /** A table in a table in a table …, as bytes. */

@@ -52,8 +52,9 @@ export class RawClient implements AsyncDisposable {
     });
   }
 
-  static async open(port: number, host = "127.0.0.1"): Promise<RawClient> {
-    const socket = connect({ port, host, noDelay: true });
+  /** With `allowHalfOpen` it does not hang up when the broker does. */
+  static async open(port: number, host = "127.0.0.1", allowHalfOpen = false): Promise<RawClient> {
+    const socket = connect({ port, host, noDelay: true, allowHalfOpen });
     await new Promise<void>((resolve, reject) => {
       socket.once("connect", resolve);
       socket.once("error", reject);

@@ -147,7 +147,8 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
     let at = start;
     while (end - at >= 8) {
       const size = view.getUint32(at + 3);
-      if (size > this.frameMax - 8) {
+      // RabbitMQ bears with clients that count only the payload.
+      if (size > this.frameMax) {
         // It cannot be skipped: whatever follows is not to be trusted.
         this.nextFrame = end;
         this.currentMethod = 0;
@@ -174,6 +175,8 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
       }
       this.frame(bytes, view, at, next);
       at = next;
+      // What stands behind connection.close is not carried out.
+      if (this.state === "ended") return end;
       // A few bytes may ask for a megabyte each (basic.get): look after each, not after all that have arrived.
       if (this.output.unsentBytes > unreadRepliesAt) {
         this.reader.hold("replies");
@@ -439,26 +442,32 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
 
   /** The one place where errors become frames. */
   private fail(error: unknown): void {
-    if (this.state === "closing") return;
-    if (error instanceof ChannelError) {
-      const channel = this.channels.get(this.currentChannel);
-      this.log.warn({ peer: this.peer, channel: this.currentChannel, code: error.code }, error.message);
-      if (channel) return channel.fail(error, this.currentMethod);
+    const channel = this.channels.get(this.currentChannel);
+    if (error instanceof ChannelError && channel) {
+      this.log.warn({ peer: this.peer, channel: channel.id, code: error.code }, error.message);
+      return channel.fail(error, this.currentMethod);
     }
-    const known = error instanceof ConnectionError || error instanceof ChannelError;
-    if (known || error instanceof MalformedError) {
-      this.log.warn({ peer: this.peer, channel: this.currentChannel }, error.message);
-    } else {
-      this.log.error({ peer: this.peer, error: (error as Error).stack }, "internal error");
-    }
+    const { code, message } = this.hardError(error);
     if (this.handshake.hangsUpSilently) {
-      this.socket.destroy();
       this.state = "ended";
-      return;
+      this.socket.destroy();
+    } else {
+      this.close(code, message);
     }
-    if (known) this.close(error.code, error.message);
-    else if (error instanceof MalformedError) this.close(ReplyCode.FrameError, error.message);
-    else this.close(ReplyCode.InternalError, "");
+  }
+
+  /** What the client is told of an error that ends the connection; the log is told more. */
+  private hardError(error: unknown): { code: ReplyCode; message: string } {
+    if (error instanceof ConnectionError || error instanceof ChannelError) {
+      this.log.warn({ peer: this.peer, channel: this.currentChannel, code: error.code }, error.message);
+      return error;
+    }
+    if (error instanceof MalformedError) {
+      this.log.warn({ peer: this.peer, channel: this.currentChannel }, error.message);
+      return { code: ReplyCode.FrameError, message: error.message };
+    }
+    this.log.error({ peer: this.peer, error: (error as Error).stack }, "internal error");
+    return { code: ReplyCode.InternalError, message: "" };
   }
 
   /** Gives everything back that the connection holds: to others, so that all its consumers stop first. */
