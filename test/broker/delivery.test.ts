@@ -57,13 +57,6 @@ describeEachBroker("deliveries", (broker) => {
     await client.openChannel(2);
     await client.call(2, consume(queue), MethodId.BasicConsumeOk);
     expect(await receive(client, 3)).toEqual(["1", "2", "3"]);
-    const close = {
-      id: MethodId.ChannelClose,
-      replyCode: 200,
-      replyText: "",
-      classId: 0,
-      methodId: 0,
-    } as const;
     await client.call(2, close, MethodId.ChannelCloseOk);
     await client.call(1, consume(queue, { noAck: true }), MethodId.BasicConsumeOk);
     expect(await receive(client, 3)).toEqual(["1 again", "2 again", "3 again"]);
