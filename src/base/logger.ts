@@ -18,7 +18,9 @@ export async function createLogger(level: LogLevel, pretty: boolean = process.st
     const options = { ignore: "pid,hostname", translateTime: "HH:MM:ss.l" };
     return plain(pino({ level, transport: { target: "pino-pretty", options } }));
   }
-  return plain(pino({ level, base: undefined, timestamp: pino.stdTimeFunctions.isoTime }));
+  // Synchronous: pino's own default flushes when the process exits, and retries for ever when nobody reads any more.
+  const output = pino.destination({ fd: 1, sync: true });
+  return plain(pino({ level, base: undefined, timestamp: pino.stdTimeFunctions.isoTime }, output));
 }
 
 /** pino's type has a `then` that an async function may not return. */

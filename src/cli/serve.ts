@@ -11,7 +11,8 @@ export function addServeCommand(program: Command, version: string): void {
     .description("Run a broker that any RabbitMQ client can use.")
     .addOption(new Option("--config <file>", "settings as a JSON object").env("WARREN_CONFIG"));
   for (const { flag, environment, description, fallback } of settings) {
-    command.option(flag, `${description} (default: ${fallback}; env: ${environment.join(", ")})`);
+    const shown = fallback === undefined ? "" : `default: ${fallback}; `;
+    command.option(flag, `${description} (${shown}env: ${environment.join(", ")})`);
   }
   command.action(async (flags: Record<string, string | boolean | undefined>) => {
     try {

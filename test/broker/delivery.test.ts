@@ -232,7 +232,7 @@ describeEachBroker("deliveries", (broker) => {
     client.method(1, { id: MethodId.ChannelCloseOk });
     await client.expect(MethodId.ChannelCloseOk);
     await client.openChannel(1);
-    await ownQueue(client);
+    expect(await ownQueue(client)).toMatch(/^amq\.gen-/);
   });
 
   test("an auto-delete queue goes with its last consumer; an exclusive one with its connection", async () => {

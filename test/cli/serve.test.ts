@@ -75,6 +75,13 @@ describe("warren serve", () => {
     expect(String(await forced)).toContain("CONNECTION_FORCED");
   });
 
+  test("stops when asked to, although nobody reads its log any more", async () => {
+    const { child } = await serve([]);
+    child.stdout!.destroy();
+    child.kill("SIGTERM");
+    expect(await once(child, "exit")).toEqual([0, null]);
+  });
+
   test("takes settings from a file, and a flag over the environment over the file", async () => {
     const directory = mkdtempSync(join(tmpdir(), "warren-config-"));
     onTestFinished(() => rmSync(directory, { recursive: true }));
