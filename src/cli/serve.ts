@@ -35,8 +35,8 @@ async function serve(chosen: ServeSettings, version: string): Promise<void> {
     logger,
   });
   const management = await startHttp(chosen, broker, logger);
-  greet(broker, management, chosen, version);
   stopOnSignal(broker, management, logger);
+  greet(broker, management, chosen, version);
 }
 
 /** The HTTP server is loaded after the broker listens: AMQP clients need not wait for it. */
