@@ -15,7 +15,7 @@ export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
 export async function createLogger(level: LogLevel, pretty: boolean = process.stdout.isTTY): Promise<Logger> {
   const { pino } = await import("pino");
   if (pretty) {
-    const options = { ignore: "pid,hostname", translateTime: "HH:MM:ss.l" };
+    const options = { ignore: "pid,hostname", translateTime: "HH:MM:ss.l", singleLine: true };
     return plain(pino({ level, transport: { target: "pino-pretty", options } }));
   }
   // Synchronous: pino's own default flushes when the process exits, and retries for ever when nobody reads any more.
