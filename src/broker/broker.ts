@@ -123,7 +123,8 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
       onEnded?.();
     },
   };
-  const server = createServer({ pauseOnConnect: true }, (socket) => {
+  // Half-open: a client may send all it has, end, and read the replies then. The connection ends its side itself.
+  const server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket) => {
     connections.add(new Connection(socket, context));
   });
   await listen(server, settings.port, settings.host);

@@ -2,9 +2,9 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { startBroker, type Broker } from "../../src/broker/index.ts";
 import { FrameType, MethodId, type Method } from "../../src/wire/index.ts";
-import { consume, declareQueue } from "../support/methods.ts";
+import { consume, declareQueue, publishMethod } from "../support/methods.ts";
 import { NumberedPublisher, NumberedReader } from "../support/numbered-messages.ts";
-import { encodeFrame, encodeMethod, RawClient } from "../support/raw-client.ts";
+import { encodeFrame, encodeHeader, encodeMethod, RawClient } from "../support/raw-client.ts";
 import { ownQueue } from "../support/raw-login.ts";
 
 const mebibyte = 1 << 20;
@@ -81,6 +81,24 @@ test("a client that publishes unroutable messages and never reads is not read fr
   expect(broker.usage().unsentBytes).toBeLessThan(20 * mebibyte);
   await expectOthersServed();
   expect(publisher.published).toBeLessThan(10_000);
+}, 30_000);
+
+test("a client whose unroutable messages each arrive whole is held as well", async () => {
+  const client = await login();
+  client.socket.pause();
+  const body = new Uint8Array(30_000);
+  const publish = Buffer.concat([
+    method(publishMethod("", "no such queue", true)),
+    encodeFrame(FrameType.Header, 1, encodeHeader(body.length)),
+    encodeFrame(FrameType.Body, 1, body),
+  ]);
+  for (let count = 0; count < 1500; count++) {
+    client.bytes(publish);
+    // In between, so that each is a read of its own.
+    if (!client.socket.writableNeedDrain) await expectOthersServed();
+  }
+  expect(broker.usage().unsentBytes).toBeGreaterThan(mebibyte);
+  expect(broker.usage().unsentBytes).toBeLessThan(20 * mebibyte);
 }, 30_000);
 
 test("a client that gets the same message again and again, and never reads, does not fill the memory", async () => {

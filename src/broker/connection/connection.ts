@@ -85,6 +85,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
   private deadline: Timer;
   /** Consumers without room in the output, in the order in which they came. */
   private readonly awaitingOutput = new Set<Consumer>();
+  private peerHasEnded = false;
   private channelMax = 0;
   private frameMax: number;
   private lastChannel: Channel | null = null;
@@ -140,7 +141,9 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
         at = this.nextFrame;
       }
     }
-    return this.state === "ended" ? end : at;
+    if (this.state === "ended") return end;
+    if (this.output.unsentBytes > unreadRepliesAt) this.reader.hold("replies");
+    return at;
   }
 
   private frames(bytes: Uint8Array, view: DataView, start: number, end: number): number {
@@ -364,6 +367,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
       if (consumer.parked && consumer.hasCredit()) consumer.queue.resume(consumer);
     }
     if (this.output.unsentBytes < unreadRepliesAt) this.reader.release("replies");
+    if (this.peerHasEnded) this.peerEnded();
   }
 
   outpacing(): void {
@@ -418,18 +422,29 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
     this.hangUp();
   }
 
-  /** Nothing more will be said: sends what there is and ends the socket, by force if the peer does not let it end. */
+  /** Nothing more will be said: sends what there is and ends the socket, by force if the peer takes no more of it. */
   private hangUp(): void {
     this.state = "ended";
     this.output.flush();
     this.socket.end();
+    this.destroyUnlessProgress(this.socket.writableLength);
+  }
+
+  private destroyUnlessProgress(unsentBytes: number): void {
     this.deadline.cancel();
-    this.deadline = this.context.clock.after(closeTimeoutMs, () => this.socket.destroy());
+    this.deadline = this.context.clock.after(closeTimeoutMs, () => {
+      const { writableLength } = this.socket;
+      if (writableLength < unsentBytes) this.destroyUnlessProgress(writableLength);
+      else this.socket.destroy();
+    });
   }
 
   /** The peer sends nothing more, so that nobody can use what it holds. */
   private peerEnded(): void {
     if (this.state === "ended") return;
+    this.peerHasEnded = true;
+    // What it sent before is still to be carried out.
+    if (this.reader.isHeld) return;
     this.log.debug({ peer: this.peer, state: this.state }, "connection ended without connection.close");
     this.release();
     this.hangUp();

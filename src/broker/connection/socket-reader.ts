@@ -66,7 +66,9 @@ export class SocketReader implements EndOfTurn {
         buffer: () => this.nextBuffer(),
         callback: (count: number, buffer: Uint8Array) => this.received(count, buffer),
       };
-      this.socket = new Socket({ handle, onread } as ConstructorParameters<typeof Socket>[0]);
+      this.socket = new Socket({ handle, onread, allowHalfOpen: true } as ConstructorParameters<
+        typeof Socket
+      >[0]);
       // Without its handle it is an empty shell; only its end lets the server count it as gone.
       accepted.destroy();
     }
@@ -80,6 +82,11 @@ export class SocketReader implements EndOfTurn {
   /** Whether bytes that have arrived are left waiting, so that silence says nothing about the peer. */
   get isPaused(): boolean {
     return this.paused || this.holds.size > 0;
+  }
+
+  /** Whether bytes that have arrived may have been put aside. */
+  get isHeld(): boolean {
+    return this.holds.size > 0;
   }
 
   /** Stops reading until the same reason is released. The receiver may call it in the middle of `receive`. */
