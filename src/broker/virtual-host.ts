@@ -131,16 +131,10 @@ export class VirtualHost {
     this.removeExchange(exchange);
   }
 
-  /** @throws ChannelError 404 */
-  queue(name: string): Queue {
-    const queue = this.queues.get(name);
-    if (!queue) throw this.notFound("queue", name);
-    return queue;
-  }
-
   /** A queue that this connection may use. @throws ChannelError 404, 405 when it is another connection's alone. */
   queueFor(name: string, connection: object): Queue {
-    const queue = this.queue(name);
+    const queue = this.queues.get(name);
+    if (!queue) throw this.notFound("queue", name);
     this.assertAccess(queue, connection);
     return queue;
   }

@@ -11,14 +11,6 @@ export class ManualClock implements Clock {
   private elapsedMs = 0;
   private readonly alarms = new Set<Alarm>();
 
-  nowMs(): number {
-    return Date.UTC(2030, 0, 1) + this.elapsedMs;
-  }
-
-  monotonicMs(): number {
-    return this.elapsedMs;
-  }
-
   after(delayMs: number, callback: () => void): Timer {
     return this.set({ dueMs: this.elapsedMs + delayMs, intervalMs: undefined, callback });
   }

@@ -1,6 +1,5 @@
 import { MethodId, ReplyCode, type Method } from "../../wire/index.ts";
 import { ChannelError, ConnectionError, replyText } from "../errors.ts";
-import type { MessageStore, MessageView } from "../storage/index.ts";
 import type { Queue } from "../queues/index.ts";
 import type { VirtualHost } from "../virtual-host.ts";
 import { handleBasicMethod } from "./basic-methods.ts";
@@ -8,8 +7,7 @@ import { handleChannelMethod } from "./channel-methods.ts";
 import { handleConfirmMethod } from "./confirm-methods.ts";
 import type { Consumer } from "./consumer.ts";
 import { ContentAssembly, notAHeader } from "./content-assembly.ts";
-import type { DeliveryVisitor } from "./unacked-deliveries.ts";
-import { UnackedDeliveries } from "./unacked-deliveries.ts";
+import { UnackedDeliveries, type DeliveryVisitor } from "./unacked-deliveries.ts";
 import { handleExchangeMethod } from "./exchange-methods.ts";
 import type { Output } from "./output.ts";
 import { Publisher, type PublisherOwner } from "./publisher.ts";
@@ -17,10 +15,6 @@ import { handleQueueMethod } from "./queue-methods.ts";
 
 /** What a channel needs of its connection. */
 export interface ChannelConnection extends PublisherOwner {
-  readonly vhost: VirtualHost;
-  readonly store: MessageStore;
-  readonly output: Output;
-  readonly user: string;
   readonly maxMessageBytes: number;
   /** The client asked to be told when the broker cancels a consumer. */
   readonly wantsCancelNotify: boolean;
@@ -185,10 +179,6 @@ export class Channel {
   private publishAssembled(): void {
     const { message, mandatory } = this.assembly!;
     this.assembly = null;
-    this.publish(message, mandatory);
-  }
-
-  publish(message: MessageView, mandatory: boolean): void {
     this.publisher.publish(message, mandatory);
   }
 

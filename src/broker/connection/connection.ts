@@ -215,7 +215,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
       return next;
     }
     this.nextFrame = contentEnd;
-    channel.publish(publishFrames.message, mandatory);
+    channel.publisher.publish(publishFrames.message, mandatory);
     return contentEnd;
   }
 
@@ -237,13 +237,9 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
       case FrameType.Method:
         return this.methodFrame(channel, payload);
       case FrameType.Header:
-        if (this.state === "closing") return;
-        this.currentMethod = this.channels.get(channel)?.assembly ? MethodId.BasicPublish : 0;
-        return this.openChannel(channel, this.currentMethod).header(payload);
+        return this.contentChannel(channel)?.header(payload);
       case FrameType.Body:
-        if (this.state === "closing") return;
-        this.currentMethod = this.channels.get(channel)?.assembly ? MethodId.BasicPublish : 0;
-        return this.openChannel(channel, this.currentMethod).body(payload);
+        return this.contentChannel(channel)?.body(payload);
       case FrameType.Heartbeat:
         if (payload.length > 0) throw frameError(bytes, at, next, "unknown_frame");
         if (channel !== 0) throw unexpectedFrame(bytes, at, next);
@@ -251,6 +247,13 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
       default:
         throw frameError(bytes, at, next, "unknown_frame");
     }
+  }
+
+  /** The channel that a content frame is for; undefined when the connection is closing and passes over it. */
+  private contentChannel(channelId: number): Channel | undefined {
+    if (this.state === "closing") return undefined;
+    const methodId = this.channels.get(channelId)?.assembly ? MethodId.BasicPublish : 0;
+    return this.openChannel(channelId, methodId);
   }
 
   private methodFrame(channelId: number, payload: Uint8Array): void {

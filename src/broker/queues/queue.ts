@@ -117,7 +117,7 @@ export class Queue implements Destination {
     }
   }
 
-  /** Takes the first ready message for basic.get; false when there is none. The caller settles it or gives it back. */
+  /** Takes the first ready message for basic.get; null when there is none. The caller settles it or gives it back. */
   take(into: MessageView): TakenMessage | null {
     if (this.ready.count === 0) return null;
     this.ready.shift();
