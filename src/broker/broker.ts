@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { totalmem } from "node:os";
 import { createServer, isIPv4, type AddressInfo, type Server } from "node:net";
 import { EventLoopTurn, silentLogger, systemClock, type Clock, type Logger } from "../base/index.ts";
 import { ReplyCode } from "../wire/index.ts";
@@ -6,7 +7,9 @@ import { Users } from "./auth/index.ts";
 import { BufferPool } from "./connection/buffer-pool.ts";
 import { Connection, type ConnectionContext } from "./connection/connection.ts";
 import { createReadResources, readBufferBytes } from "./connection/socket-reader.ts";
-import { MemoryStore } from "./storage/index.ts";
+import { Alarms } from "./alarms.ts";
+import { openBrokerStorage } from "./broker-storage.ts";
+import { PublishGate } from "./publish-gate.ts";
 import { VirtualHost } from "./virtual-host.ts";
 
 /** How {@link startBroker} starts. Everything has a default. */
@@ -19,10 +22,22 @@ export interface BrokerOptions {
   user?: string;
   password?: string;
   /**
-   * Directory for durable queues and messages. This version keeps messages in memory only: giving a directory warns,
-   * and nothing survives a restart.
+   * Directory for durable exchanges, queues and bindings, and for persistent messages in durable queues; made when it does
+   * not exist. Without one everything is kept in memory and ends with the broker.
    */
   dataDir?: string;
+  /**
+   * Memory that messages may take before publishers have to wait, in bytes. Bodies of persistent messages are on disk and
+   * count little. Default 40 % of the machine's memory (or of the container's).
+   */
+  memoryLimitBytes?: number;
+  /** Publishers wait while the data directory's disk has less free than this, in bytes. Default 50 000 000, as RabbitMQ. */
+  diskFreeLimitBytes?: number;
+  /**
+   * Called when the data directory can no longer be written or trusted. The broker confirms nothing from then on and has
+   * closed its connections. Default: the error is thrown where nothing catches it, which ends the process.
+   */
+  onStorageFailure?: (error: Error) => void;
   /** Largest message body, in bytes. Default 134 217 728 (128 MiB), as RabbitMQ 3.10. */
   maxMessageBytes?: number;
   /** Largest frame offered to clients, in bytes, at least 4096. Default 131 072. */
@@ -68,6 +83,10 @@ export interface BrokerUsage {
   readonly messageMemoryBytes: number;
   /** Bytes written to clients that they have not taken yet. */
   readonly unsentBytes: number;
+  /** What is short, so that publishers wait. */
+  readonly alarms: readonly ("memory" | "disk")[];
+  /** Size of the log's files, in bytes; 0 without a data directory. */
+  readonly logBytes: number;
 }
 
 const defaults = {
@@ -81,37 +100,60 @@ const defaults = {
   heartbeatSeconds: 60,
   handshakeTimeoutMs: 10_000,
   staticReads: true,
+  memoryLimitBytes: 0,
+  diskFreeLimitBytes: 50_000_000,
 };
 
 const outputBufferBytes = 128 << 10;
 
 /**
- * Starts a broker inside this process. Any AMQP 0-9-1 client can connect to `broker.url`; messages live in memory.
+ * Starts a broker inside this process. Any AMQP 0-9-1 client can connect to `broker.url`. With `dataDir` it goes on where
+ * the last broker with that directory has stopped or died.
  *
- * @throws RangeError for an option out of its range; Error when the port is taken or the address is not this machine's, or with guest/guest on another address
+ * @throws RangeError for an option out of its range; an error called StorageError when the data directory is damaged, of
+ *   another version or in use by another broker; Error when the port is taken or the address is not this machine's, or with guest/guest on another address
  *   than loopback.
  */
 export async function startBroker(options: BrokerOptions = {}): Promise<Broker> {
   const settings = { ...defaults, logger: silentLogger, clock: systemClock, ...defined(options) };
   assertSettings(settings);
-  if (options.dataDir !== undefined) {
-    settings.logger.warn(
-      { dataDir: options.dataDir },
-      "this version keeps messages in memory; dataDir is not used",
-    );
-  }
+  const connections = new Set<Connection>();
+  let server: Server | undefined;
+  const failed = (error: Error): void => {
+    settings.logger.error({ error: error.message }, "storage failed: the broker stops");
+    server?.close();
+    for (const connection of connections) connection.destroy();
+    if (options.onStorageFailure) {
+      options.onStorageFailure(error);
+      return;
+    }
+    process.nextTick(() => {
+      throw error;
+    });
+  };
   const turn = new EventLoopTurn();
-  const store = new MemoryStore(turn);
+  const storage = await openBrokerStorage({
+    dataDir: options.dataDir,
+    turn,
+    clock: settings.clock,
+    logger: settings.logger,
+    onFailure: failed,
+  });
+  const { store, definitions, room } = storage;
+  const gate = new PublishGate(room, settings.clock, settings.logger);
+  storage.onRoomChanged(() => gate.roomChanged());
   const users = new Users();
   users.add(settings.user, settings.password);
-  const connections = new Set<Connection>();
-  const vhost = new VirtualHost("/", store);
+  const vhost = new VirtualHost("/", store, definitions);
+  storage.restore(vhost);
   let onEnded: (() => void) | undefined;
   const context: ConnectionContext = {
     clock: settings.clock,
     log: settings.logger,
     users,
     store,
+    definitions,
+    gate,
     virtualHosts: new Map([["/", vhost]]),
     outputBuffers: new BufferPool(outputBufferBytes, 64),
     reading: createReadResources(turn, new BufferPool(readBufferBytes, 32)),
@@ -124,20 +166,49 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
     },
   };
   // Half-open: a client may send all it has, end, and read the replies then. The connection ends its side itself.
-  const server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket) => {
+  const accepting = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket) => {
     connections.add(new Connection(socket, context));
   });
-  await listen(server, settings.port, settings.host);
-  const { port } = server.address() as AddressInfo;
-  server.on("error", (error) =>
+  server = accepting;
+  try {
+    await listen(accepting, settings.port, settings.host);
+  } catch (error) {
+    await storage.close([]);
+    throw error;
+  }
+  const { port } = accepting.address() as AddressInfo;
+  accepting.on("error", (error) =>
     settings.logger.error({ error: error.message }, "cannot accept a connection"),
   );
   settings.logger.info({ host: settings.host, port }, "broker listening");
 
+  const unsentBytes = (): number => {
+    let bytes = 0;
+    for (const { output } of connections) bytes += output.unsentBytes;
+    return bytes;
+  };
+  const alarms = new Alarms(
+    gate,
+    {
+      memoryBytes: settings.memoryLimitBytes || defaultMemoryLimit(),
+      diskFreeBytes: settings.diskFreeLimitBytes,
+    },
+    {
+      memoryBytes: () => store.usage().memoryBytes + unsentBytes(),
+      freeDiskBytes: storage.freeDiskBytes,
+      isDiskFull: () => storage.isDiskFull,
+    },
+    settings.clock,
+  );
+
   let stopped: Promise<void> | undefined;
   const stop = async (timeoutMs: number): Promise<void> => {
-    const closed = once(server, "close");
-    server.close();
+    const closed = once(accepting, "close");
+    accepting.close();
+    alarms.stop();
+    gate.stop();
+    // What has been published until now is confirmed before its connections are closed.
+    await storage.flush();
     for (const connection of connections)
       connection.close(ReplyCode.ConnectionForced, "broker is shutting down");
     await new Promise<void>((resolve) => {
@@ -152,6 +223,7 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
       onEnded();
     });
     await closed;
+    await storage.close([vhost]);
     settings.logger.info({ host: settings.host, port }, "broker stopped");
   };
 
@@ -162,14 +234,14 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
     stop: (timeoutMs = 5_000) => (stopped ??= stop(timeoutMs)),
     usage: () => {
       const { messages, memoryBytes } = store.usage();
-      let unsentBytes = 0;
-      for (const { output } of connections) unsentBytes += output.unsentBytes;
       return {
         connections: connections.size,
         queues: vhost.queueCount,
         messages,
         messageMemoryBytes: memoryBytes,
-        unsentBytes,
+        unsentBytes: unsentBytes(),
+        alarms: gate.raised,
+        logBytes: storage.logBytes,
       };
     },
     [Symbol.asyncDispose]: () => broker.stop(),
@@ -190,6 +262,8 @@ function assertSettings(settings: typeof defaults): void {
   assertRange(settings, "heartbeatSeconds", 0, 65_535);
   assertRange(settings, "handshakeTimeoutMs", 1, 2 ** 31 - 1);
   assertRange(settings, "maxMessageBytes", 0, 512 << 20);
+  assertRange(settings, "memoryLimitBytes", 0, Number.MAX_SAFE_INTEGER);
+  assertRange(settings, "diskFreeLimitBytes", 0, Number.MAX_SAFE_INTEGER);
 }
 
 function assertRange(
@@ -201,6 +275,13 @@ function assertRange(
   const value = settings[name];
   if (Number.isInteger(value) && Number(value) >= least && Number(value) <= most) return;
   throw new RangeError(`${name} is ${value}; it must be a whole number from ${least} to ${most}`);
+}
+
+/** Of what this process may use: a container's limit, if there is one. */
+function defaultMemoryLimit(): number {
+  const constrained = process.constrainedMemory();
+  const usable = constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
+  return Math.floor(usable * 0.4);
 }
 
 async function listen(server: Server, port: number, host: string): Promise<void> {

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { emptyTable, ReplyCode, type FieldTable } from "../wire/index.ts";
+import { DurableTopology, type DurableDefinition } from "./durable-topology.ts";
 import { assertSame, assertSameArgument } from "./equivalence.ts";
 import { ChannelError, ConnectionError } from "./errors.ts";
 import { assertQueueArguments, comparedArguments, notYet } from "./queue-arguments.ts";
@@ -13,7 +14,7 @@ import {
   type ExchangeTypeName,
   type RoutingTarget,
 } from "./routing/index.ts";
-import type { MessageStore } from "./storage/index.ts";
+import type { Definitions, MessageStore } from "./storage/index.ts";
 
 /** Exchanges that every virtual host has. https://www.rabbitmq.com/docs/exchanges#default-exchanges */
 const predeclared: readonly [string, ExchangeTypeName][] = [
@@ -30,19 +31,47 @@ export class VirtualHost {
   /** Grows with every change of exchanges, queues or bindings: whoever keeps a {@link Route} compares it. */
   topologyVersion = 1;
   private readonly store: MessageStore;
+  private readonly durable: DurableTopology;
   private readonly exchanges = new Map<string, Exchange>();
   private readonly queues = new Map<string, Queue>();
   /** Exclusive queues by the connection that owns them. */
   private readonly exclusive = new Map<object, Set<Queue>>();
   private readonly routes = new RouteCache();
 
-  constructor(name: string, store: MessageStore) {
+  constructor(name: string, store: MessageStore, definitions: Definitions) {
     this.name = name;
     this.store = store;
+    this.durable = new DurableTopology(definitions, name);
     for (const [exchange, type] of predeclared) {
       const options = { durable: true, autoDelete: false, internal: false, arguments: emptyTable };
       this.exchanges.set(exchange, new Exchange(exchange, type, options));
     }
+  }
+
+  /** Brings back what survived an earlier life of the broker. Exchanges and queues come before their bindings. */
+  restore(definition: DurableDefinition): Queue | undefined {
+    const { kind } = definition;
+    if (kind === "exchange") {
+      const { name, type, autoDelete, internal, arguments: table } = definition;
+      const options = { durable: true, autoDelete, internal, arguments: table };
+      this.exchanges.set(name, new Exchange(name, type, options));
+      return undefined;
+    }
+    if (kind === "queue") {
+      const { id, name, autoDelete, arguments: table } = definition;
+      const options = { durable: true, autoDelete, exclusiveOwner: null, arguments: table };
+      const queue = new Queue(id, name, options, this.store);
+      this.queues.set(name, queue);
+      return queue;
+    }
+    const { source, destinationKind, destination, routingKey, arguments: table } = definition;
+    const target = (destinationKind === "queue" ? this.queues : this.exchanges).get(destination);
+    if (target) this.exchanges.get(source)?.bind({ destination: target, routingKey, arguments: table });
+    return undefined;
+  }
+
+  get allQueues(): Iterable<Queue> {
+    return this.queues.values();
   }
 
   /** Finds the queues for a message. Hot callers keep the answer and compare its version. */
@@ -107,7 +136,9 @@ export class VirtualHost {
     }
     refuseReservedName("exchange", name);
     if (options.arguments.has("alternate-exchange")) throw notYet("alternate-exchange");
-    this.exchanges.set(name, new Exchange(name, typeName, options));
+    const exchange = new Exchange(name, typeName, options);
+    this.exchanges.set(name, exchange);
+    this.durable.exchangeDeclared(exchange);
     this.topologyVersion++;
   }
 
@@ -154,8 +185,9 @@ export class VirtualHost {
     }
     assertQueueArguments(options.arguments, `queue '${name}' in vhost '${this.name}'`);
     const queueName = name === "" ? generateName("amq.gen-") : name;
-    const queue = new Queue(this.store.nextQueueId(), queueName, options, this.store);
+    const queue = new Queue(this.durable.nextQueueId(), queueName, options, this.store);
     this.queues.set(queueName, queue);
+    this.durable.queueDeclared(queue);
     this.noteOwner(queue);
     this.topologyVersion++;
     return queue;
@@ -167,6 +199,7 @@ export class VirtualHost {
     this.queues.delete(queue.name);
     if (queue.exclusiveOwner !== null) this.exclusive.get(queue.exclusiveOwner)?.delete(queue);
     this.forgetDestination(queue);
+    this.durable.queueDeleted(queue);
     this.topologyVersion++;
     return queue.delete();
   }
@@ -242,17 +275,23 @@ export class VirtualHost {
   }
 
   private bind(exchange: Exchange, binding: Binding): void {
-    if (exchange.bind(binding)) this.topologyVersion++;
+    if (!exchange.bind(binding)) return;
+    this.durable.bound(exchange, binding);
+    this.topologyVersion++;
   }
 
   private unbind(exchange: Exchange, binding: Binding): void {
-    if (!exchange.unbind(binding)) return;
+    const unbound = exchange.unbind(binding);
+    if (!unbound) return;
+    this.durable.unbound(exchange, unbound);
     this.topologyVersion++;
     if (isFinished(exchange)) this.removeExchange(exchange);
   }
 
   private removeExchange(exchange: Exchange): void {
+    for (const binding of exchange.bindings()) this.durable.unbound(exchange, binding);
     this.exchanges.delete(exchange.name);
+    this.durable.exchangeDeleted(exchange);
     this.topologyVersion++;
     this.forgetDestination(exchange);
   }
@@ -265,8 +304,11 @@ export class VirtualHost {
     const gone = [destination];
     for (const target of gone) {
       for (const exchange of this.exchanges.values()) {
-        if (exchange.forget(target) === 0 || !isFinished(exchange)) continue;
+        const forgotten = exchange.forget(target);
+        for (const binding of forgotten) this.durable.unbound(exchange, binding);
+        if (forgotten.length === 0 || !isFinished(exchange)) continue;
         this.exchanges.delete(exchange.name);
+        this.durable.exchangeDeleted(exchange);
         gone.push(exchange);
       }
     }

@@ -5,8 +5,8 @@ export interface ServeSettings {
   port: number;
   httpPort: number;
   host: string;
-  /** Not used by this version, which keeps messages in memory. */
-  data: string | undefined;
+  /** Where durable things are kept, unless `memory` is set. */
+  data: string;
   user: string;
   password: string;
   memory: boolean;
@@ -33,10 +33,10 @@ export const settings: readonly Setting[] = [
   setting("port", "--port <number>", "AMQP port; 0 takes any free one", 5672, port),
   setting("httpPort", "--http-port <number>", "HTTP port; 0 takes any free one", 15_672, port),
   setting("host", "--host <address>", "address to listen on", "127.0.0.1", text),
-  setting("data", "--data <dir>", "data directory (not used yet: messages live in memory)", undefined, text),
+  setting("data", "--data <dir>", "data directory", "warren-data", text),
   setting("user", "--user <name>", "the first user", "guest", text, "RABBITMQ_DEFAULT_USER"),
   setting("password", "--password <text>", "and its password", "guest", text, "RABBITMQ_DEFAULT_PASS"),
-  setting("memory", "--memory", "keep messages in memory only", false, flag),
+  setting("memory", "--memory", "keep everything in memory: nothing survives a restart", false, flag),
   setting("logLevel", "--log-level <level>", "debug, info, warn, error or silent", "info", logLevel),
 ];
 

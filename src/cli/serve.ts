@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { Command, Option } from "commander";
 import { createLogger, type Logger } from "../base/index.ts";
 import { startBroker, type Broker } from "../broker/index.ts";
@@ -33,6 +34,10 @@ async function serve(chosen: ServeSettings, version: string): Promise<void> {
     password: chosen.password,
     dataDir: chosen.memory ? undefined : chosen.data,
     logger,
+    onStorageFailure: (error) => {
+      process.stderr.write(`${error.message}\n`);
+      process.exit(1);
+    },
   });
   const management = await startHttp(chosen, broker, logger);
   stopOnSignal(broker, management, logger);
@@ -60,7 +65,7 @@ function greet(broker: Broker, management: Management, chosen: ServeSettings, ve
 
     AMQP    ${url}    (${who})
     Health  ${management.url}/health
-    Storage memory: messages do not survive a restart
+    Storage ${chosen.memory ? "memory: nothing survives a restart" : resolve(chosen.data)}
 
   Try next, in another terminal:
     python3 -m pip install pika, then any RabbitMQ tutorial as it is, or

@@ -1,7 +1,7 @@
 import { connect } from "amqplib";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { emptyTable, MethodId } from "../../src/wire/index.ts";
-import { startBroker, type Broker, type BrokerOptions, type Logger } from "../../src/broker/index.ts";
+import { startBroker, type Broker, type BrokerOptions } from "../../src/broker/index.ts";
 import { bindQueue, consume, declareExchange, declareQueue } from "../support/methods.ts";
 import { protocolHeader, RawClient, startOk } from "../support/raw-client.ts";
 
@@ -70,18 +70,6 @@ describe("startBroker", () => {
     await broker.stop(50);
     await client.expect(MethodId.ConnectionClose);
     expect(await client.next()).toEqual({ kind: "end" });
-  });
-
-  test("warns that a data directory is not used by this version", async () => {
-    const warnings: string[] = [];
-    const logger: Logger = {
-      debug() {},
-      info() {},
-      warn: (_fields, message) => warnings.push(message),
-      error() {},
-    };
-    await started({ dataDir: "/nowhere", logger });
-    expect(warnings).toEqual([expect.stringContaining("keeps messages in memory")]);
   });
 
   test("AMQPLAIN logs in as well as PLAIN", async () => {

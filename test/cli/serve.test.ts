@@ -20,7 +20,9 @@ interface Served {
 
 /** Runs `warren serve` on free ports until the test ends. */
 async function serve(args: string[], environment: Record<string, string> = {}): Promise<Served> {
-  const child = run(["serve", "--port", "0", "--http-port", "0", ...args], environment);
+  const data = mkdtempSync(join(tmpdir(), "warren-data-"));
+  onTestFinished(() => rmSync(data, { recursive: true, maxRetries: 5 }));
+  const child = run(["serve", "--port", "0", "--http-port", "0", "--data", data, ...args], environment);
   let greeting = "";
   for await (const chunk of child.stderr!.setEncoding("utf8")) {
     greeting += chunk;

@@ -43,9 +43,9 @@ export function acknowledge(channel: Channel, tag: number, multiple: boolean): v
   channel.serveConsumers();
 }
 
-const acknowledged: DeliveryVisitor = (holder, handle, _flags, sequence) => {
+const acknowledged: DeliveryVisitor = (holder, handle, flags, sequence) => {
   holder.settled();
-  holder.queue.settle(handle, sequence);
+  holder.queue.settle(handle, flags, sequence);
 };
 
 function reject(channel: Channel, tag: number, multiple: boolean, requeue: boolean): void {
@@ -140,7 +140,7 @@ function get(channel: Channel, method: MethodOf<typeof MethodId.BasicGet>): void
   payload.raw(message.bytes.subarray(message.routeAt, message.routeAt + message.routeLength));
   payload.long(queue.readyCount);
   channel.output.contentMethod(channel.id, payload.written(), message);
-  if (method.noAck) queue.settle(handle, sequence);
+  if (method.noAck) queue.settle(handle, flags, sequence);
   else channel.unacked.push(tag, new Getter(queue), handle, flags, sequence);
 }
 

@@ -18,18 +18,19 @@ import {
 } from "../../wire/index.ts";
 import type { Users } from "../auth/index.ts";
 import { ChannelError, ConnectionError, replyText } from "../errors.ts";
-import type { MessageStore } from "../storage/index.ts";
+import type { Definitions, MessageStore } from "../storage/index.ts";
+import type { GateWaiter, PublishGate } from "../publish-gate.ts";
 import type { VirtualHost } from "../virtual-host.ts";
 import { acknowledge } from "./basic-methods.ts";
 import type { BufferPool } from "./buffer-pool.ts";
 import { Channel, type ChannelConnection } from "./channel.ts";
 import type { Consumer } from "./consumer.ts";
 import { frameError, frameTooLarge, unexpectedFrame } from "./frame-errors.ts";
-import { Handshake, type Tuning } from "./handshake.ts";
+import { Handshake, type LoggedIn, type Tuning } from "./handshake.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { Output, type OutputOwner } from "./output.ts";
 import { PublishFrames } from "./publish-frames.ts";
-import { SocketReader, type ReadResources, type Receiver } from "./socket-reader.ts";
+import { SocketReader, type HoldReason, type ReadResources, type Receiver } from "./socket-reader.ts";
 
 /** What all connections of a broker share. */
 export interface ConnectionContext {
@@ -37,6 +38,8 @@ export interface ConnectionContext {
   readonly log: Logger;
   readonly users: Users;
   readonly store: MessageStore;
+  readonly definitions: Definitions;
+  readonly gate: PublishGate;
   readonly virtualHosts: ReadonlyMap<string, VirtualHost>;
   readonly outputBuffers: BufferPool;
   readonly reading: ReadResources;
@@ -65,14 +68,20 @@ const protocolHeader = Uint8Array.of(65, 77, 81, 80, 0, 0, 9, 1);
 
 type State = "protocol-header" | "handshake" | "open" | "closing" | "ended";
 
-export class Connection implements ChannelConnection, Receiver, OutputOwner {
+export class Connection implements ChannelConnection, Receiver, OutputOwner, GateWaiter {
   readonly output: Output;
   readonly store: MessageStore;
   readonly maxMessageBytes: number;
   vhost!: VirtualHost;
   user = "";
   wantsCancelNotify = false;
+  /** The client asked to be told of alarms that stop it. */
+  private wantsBlocked = false;
+  private isBlocked = false;
+  /** Bytes it may publish though the gate is closed. */
+  private allowanceBytes = 0;
   private readonly context: ConnectionContext;
+  private readonly gate: PublishGate;
   private readonly socket: Socket;
   private readonly reader: SocketReader;
   private readonly log: Logger;
@@ -103,6 +112,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
     this.socket.setNoDelay(true);
     this.log = context.log;
     this.store = context.store;
+    this.gate = context.gate;
     this.maxMessageBytes = context.limits.maxMessageBytes;
     this.frameMax = context.limits.frameMax;
     this.output = new Output(this.socket, context.reading.turn, context.outputBuffers, this);
@@ -167,6 +177,10 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
       if (bytes[at] === FrameType.Method && size >= 4 && this.state === "open") {
         const id = view.getUint32(at + 7);
         if (id === MethodId.BasicPublish) {
+          if (!this.gate.isOpen && !this.mayTrickle(size)) {
+            this.awaitGate();
+            return at;
+          }
           at = this.publish(bytes, view, at, next, end);
           continue;
         }
@@ -176,17 +190,84 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
           continue;
         }
       }
+      if (bytes[at] === FrameType.Body && !this.hasRoomForBody(view.getUint16(at + 1), size)) {
+        this.awaitGate();
+        return at;
+      }
       this.frame(bytes, view, at, next);
       at = next;
       // What stands behind connection.close is not carried out.
       if (this.state === "ended") return end;
       // A few bytes may ask for a megabyte each (basic.get): look after each, not after all that have arrived.
-      if (this.output.unsentBytes > unreadRepliesAt) {
-        this.reader.hold("replies");
-        return at;
-      }
+      if (this.output.unsentBytes > unreadRepliesAt) this.reader.hold("replies");
+      if (this.reader.isHeld) return at;
     }
     return at;
+  }
+
+  /** A connection with deliveries may publish a little now and then while an alarm is on; see PublishGate. */
+  private mayTrickle(bytes: number): boolean {
+    if (this.allowanceBytes <= 0) return false;
+    this.allowanceBytes -= bytes + 100;
+    return true;
+  }
+
+  private hasRoomForBody(channelId: number, bytes: number): boolean {
+    const assembly = this.channels.get(channelId)?.assembly;
+    return !assembly || !assembly.endsWith(bytes) || this.gate.hasRoomFor(assembly.bodyBytes);
+  }
+
+  private awaitGate(): void {
+    this.allowanceBytes = 0;
+    this.reader.hold("publishing");
+    this.gate.wait(this);
+    this.alarmsChanged();
+  }
+
+  get holdsDeliveries(): boolean {
+    for (const { unacked } of this.channels.values()) if (unacked.count > 0) return true;
+    return false;
+  }
+
+  resumePublishing(allowanceBytes: number): void {
+    this.allowanceBytes = Number.isFinite(allowanceBytes) ? allowanceBytes : 0;
+    if (this.isBlocked && this.gate.raised.length === 0) this.alarmsChanged();
+    this.goOn("publishing");
+  }
+
+  /** https://www.rabbitmq.com/docs/connection-blocked: a client is told when it is stopped for want of a resource, once. */
+  alarmsChanged(): void {
+    const { raised } = this.gate;
+    if (!this.wantsBlocked || this.isBlocked === raised.length > 0) return;
+    this.isBlocked = raised.length > 0;
+    this.output.method(
+      0,
+      this.isBlocked
+        ? { id: MethodId.ConnectionBlocked, reason: `low on ${raised.join(" & ")}` }
+        : { id: MethodId.ConnectionUnblocked },
+    );
+  }
+
+  /**
+   * Withholds what is written from now on, and reads nothing more, until the store has committed what was done up to now:
+   * for replies that promise something durable.
+   */
+  holdUntilCommitted(): void {
+    this.reader.hold("commit");
+    this.socket.cork();
+    this.store.awaitCommit({
+      needsDisk: true,
+      beforeCommit() {},
+      committed: () => {
+        this.socket.uncork();
+        this.goOn("commit");
+      },
+    });
+  }
+
+  private goOn(reason: HoldReason): void {
+    this.reader.release(reason);
+    if (this.peerHasEnded) this.peerEnded();
   }
 
   /**
@@ -278,6 +359,8 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
     else if (method.id === MethodId.ChannelOpen && !this.channels.has(channelId))
       this.openNewChannel(channelId);
     else this.openChannel(channelId, id).handle(method);
+    // Exchanges, queues and bindings are durable before the client is told of them.
+    if (this.context.definitions.isDirty && !this.reader.isHeld) this.holdUntilCommitted();
   }
 
   private duringHandshake(channelId: number, method: Method): void {
@@ -298,11 +381,12 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
     this.heartbeat.start(tuning.heartbeatSeconds);
   }
 
-  private opened(result: { vhost: VirtualHost; wantsCancelNotify: boolean; user: string }): void {
+  private opened(result: LoggedIn): void {
     this.deadline.cancel();
     this.vhost = result.vhost;
     this.user = result.user;
     this.wantsCancelNotify = result.wantsCancelNotify;
+    this.wantsBlocked = result.wantsBlocked;
     this.state = "open";
     this.log.info({ peer: this.peer, user: result.user, vhost: result.vhost.name }, "connection open");
   }
@@ -369,8 +453,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
       this.awaitingOutput.delete(consumer);
       if (consumer.parked && consumer.hasCredit()) consumer.queue.resume(consumer);
     }
-    if (this.output.unsentBytes < unreadRepliesAt) this.reader.release("replies");
-    if (this.peerHasEnded) this.peerEnded();
+    if (this.output.unsentBytes < unreadRepliesAt) this.goOn("replies");
   }
 
   outpacing(): void {
@@ -393,6 +476,9 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
     });
     this.release();
     this.state = "closing";
+    // Read on: all but the client's answer is passed over.
+    this.gate.forget(this);
+    this.reader.release("publishing");
     this.deadline.cancel();
     this.deadline = this.context.clock.after(closeTimeoutMs, () => this.socket.destroy());
   }
@@ -495,6 +581,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner {
     this.channels.clear();
     this.lastChannel = null;
     this.awaitingOutput.clear();
+    this.gate.forget(this);
     if (this.vhost) this.vhost.deleteExclusiveQueues(this);
   }
 

@@ -24,6 +24,16 @@ export class ContentAssembly {
     this.maxBodyBytes = maxBodyBytes;
   }
 
+  /** What the header has announced. */
+  get bodyBytes(): number {
+    return this.expected;
+  }
+
+  /** Whether a body frame of so many bytes would complete the message. */
+  endsWith(frameBytes: number): boolean {
+    return this.received + frameBytes >= this.expected;
+  }
+
   get hasHeader(): boolean {
     return this.expected >= 0;
   }

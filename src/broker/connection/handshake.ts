@@ -23,6 +23,16 @@ export interface Tuning {
 type Step = "start-ok" | "tune-ok" | "open" | "done";
 
 /** From the protocol header to connection.open-ok: authentication, tuning, choice of the virtual host. */
+/** What a login has settled. */
+export interface LoggedIn {
+  readonly vhost: VirtualHost;
+  readonly user: string;
+  /** The client asked to be told when the broker cancels a consumer. */
+  readonly wantsCancelNotify: boolean;
+  /** And when it is stopped because memory or disk run short. */
+  readonly wantsBlocked: boolean;
+}
+
 export class Handshake {
   tuning: Tuning | undefined;
   private readonly context: ConnectionContext;
@@ -75,10 +85,11 @@ export class Handshake {
     throw new ConnectionError(ReplyCode.ChannelError, `unexpected method in connection state ${this.step}`);
   }
 
-  result(): { vhost: VirtualHost; wantsCancelNotify: boolean; user: string } {
+  result(): LoggedIn {
     return {
       vhost: this.vhost!,
       wantsCancelNotify: this.clientCan("consumer_cancel_notify"),
+      wantsBlocked: this.clientCan("connection.blocked"),
       user: this.user,
     };
   }

@@ -18,7 +18,12 @@ import {
 import { ChannelError } from "../errors.ts";
 import type { Queue } from "../queues/index.ts";
 import type { Route } from "../route-cache.ts";
-import type { CommitWaiter, MessageStore, MessageView } from "../storage/index.ts";
+import {
+  mostDestinations,
+  type CommitWaiter,
+  type MessageStore,
+  type MessageView,
+} from "../storage/index.ts";
 import type { VirtualHost } from "../virtual-host.ts";
 import type { Output } from "./output.ts";
 
@@ -49,6 +54,8 @@ export class Publisher implements CommitWaiter {
   private committing = 0;
   private confirmed = 0;
   private awaiting = false;
+  /** Something published since the last commit began is kept on disk. */
+  private storedOnDisk = false;
   private closed = false;
 
   constructor(channel: number, owner: PublisherOwner) {
@@ -98,9 +105,15 @@ export class Publisher implements CommitWaiter {
     else if (mandatory) this.returnUnroutable(message);
   }
 
+  /** What is being committed is confirmed first, so that the next confirm may cover it too. */
+  get needsDisk(): boolean {
+    return this.storedOnDisk || this.committing !== this.confirmed;
+  }
+
   beforeCommit(): void {
     this.committing = this.published;
     this.awaiting = false;
+    this.storedOnDisk = false;
   }
 
   committed(): void {
@@ -113,7 +126,8 @@ export class Publisher implements CommitWaiter {
     if (queue.offer(message)) return;
     single[0] = queue;
     const handle = this.store.append(message, persistent, single, 1);
-    queue.enqueue(message, handle, persistent);
+    if (persistent && queue.survives) this.storedOnDisk = true;
+    queue.enqueue(message, handle, 0);
     if (queue.isBehind()) this.owner.outpacing();
   }
 
@@ -124,13 +138,21 @@ export class Publisher implements CommitWaiter {
       if (!queue.offer(message)) storing[count++] = queue;
     }
     if (count === 0) return;
-    const handle = this.store.append(message, persistent, storing, count);
-    for (let index = 0; index < count; index++) {
-      const queue = storing[index];
-      queue.enqueue(message, handle, persistent);
-      if (queue.isBehind()) this.owner.outpacing();
+    for (let index = 0; index < count; index += mostDestinations) {
+      const part = count > mostDestinations ? storing.slice(index, index + mostDestinations) : storing;
+      this.toStored(part, Math.min(count - index, mostDestinations), message, persistent);
     }
     storing.length = 0;
+  }
+
+  private toStored(queues: readonly Queue[], count: number, message: MessageView, persistent: boolean): void {
+    const handle = this.store.append(message, persistent, queues, count);
+    for (let position = 0; position < count; position++) {
+      const queue = queues[position];
+      if (persistent && queue.survives) this.storedOnDisk = true;
+      queue.enqueue(message, handle, position);
+      if (queue.isBehind()) this.owner.outpacing();
+    }
   }
 
   private routeOf(message: MessageView): Route {

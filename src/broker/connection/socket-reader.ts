@@ -15,7 +15,13 @@ export const readBufferBytes: number = 256 << 10;
 const smallestSlice = 8 << 10;
 
 /** What a connection may be waiting for before it is read again. */
-export type HoldReason = "replies";
+export type HoldReason =
+  /** The peer does not read our replies. */
+  | "replies"
+  /** The next reply needs a commit first. */
+  | "commit"
+  /** It has something to publish and may not yet. */
+  | "publishing";
 
 export interface Receiver {
   /** Takes whole frames from `bytes[start, end)`; returns where the first incomplete one starts. */

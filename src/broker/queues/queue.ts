@@ -1,7 +1,7 @@
 /** Hot path: every message passes `offer` or `enqueue`, and `dispatch`. Benchmark: T16, P1K in bench/. */
 import type { FieldTable } from "../../wire/index.ts";
 import { MessageView, type Destination, type MessageHandle, type MessageStore } from "../storage/index.ts";
-import { persistent, ReadyMessages, redelivered } from "./ready-messages.ts";
+import { positionShift, ReadyMessages, redelivered } from "./ready-messages.ts";
 
 /** What a queue delivers to. */
 export interface QueueConsumer {
@@ -35,6 +35,7 @@ export class Queue implements Destination {
   readonly id: number;
   readonly name: string;
   readonly durable: boolean;
+  readonly survives: boolean;
   readonly autoDelete: boolean;
   readonly exclusiveOwner: object | null;
   readonly arguments: FieldTable;
@@ -53,6 +54,8 @@ export class Queue implements Destination {
     this.id = id;
     this.name = name;
     this.durable = options.durable;
+    // An exclusive queue goes with its connection, and no connection outlives the broker.
+    this.survives = options.durable && options.exclusiveOwner === null;
     this.autoDelete = options.autoDelete;
     this.exclusiveOwner = options.exclusiveOwner;
     this.arguments = options.arguments;
@@ -90,10 +93,13 @@ export class Queue implements Destination {
     return true;
   }
 
-  /** Takes a message that the store has appended for this queue. `message` shows the same bytes. */
-  enqueue(message: MessageView, handle: MessageHandle, isPersistent: boolean): void {
+  /**
+   * Takes a message that the store has appended for this queue and others, among which it has this `position`.
+   * `message` shows the same bytes.
+   */
+  enqueue(message: MessageView, handle: MessageHandle, position: number): void {
     const sequence = this.nextSequence++;
-    const flags = isPersistent ? persistent : 0;
+    const flags = position << positionShift;
     if (this.active.length > 0 && this.ready.count === 0) {
       const consumer = this.pick();
       if (consumer !== null) {
@@ -102,6 +108,18 @@ export class Queue implements Destination {
       }
     }
     this.ready.push(handle, flags, sequence);
+  }
+
+  /** Takes back a message that survived an earlier life of the broker. They come in the order of their sequences. */
+  restore(handle: MessageHandle, position: number, sequence: number, isRedelivered: boolean): void {
+    this.ready.push(handle, (position << positionShift) | (isRedelivered ? redelivered : 0), sequence);
+  }
+
+  /** Tells the store which of the ready messages have been delivered before, so that it outlives a stop in order. */
+  noteRedelivered(): void {
+    this.ready.forEach((handle, flags, sequence) => {
+      if (flags & redelivered) this.store.returned(handle, flags >> positionShift, this, sequence, 1);
+    });
   }
 
   /** Delivers while there are messages and consumers with credit. */
@@ -127,14 +145,15 @@ export class Queue implements Destination {
   }
 
   /** A delivered message is done with: acknowledged, or rejected without requeue. */
-  settle(handle: MessageHandle, sequence: number): void {
-    if (this.deleted) this.store.drop(handle);
-    else this.store.settle(handle, this, sequence);
+  settle(handle: MessageHandle, flags: number, sequence: number): void {
+    const position = flags >> positionShift;
+    if (this.deleted) this.store.drop(handle, position);
+    else this.store.settle(handle, position, this, sequence);
   }
 
   /** A delivered message comes back, to its original position. Call {@link dispatch} when all have come back. */
   requeue(handle: MessageHandle, flags: number, sequence: number): void {
-    if (this.deleted) this.store.drop(handle);
+    if (this.deleted) this.store.drop(handle, flags >> positionShift);
     else this.ready.putBack(handle, flags | redelivered, sequence);
   }
 
@@ -168,7 +187,7 @@ export class Queue implements Destination {
     const purged = ready.count;
     while (ready.count > 0) {
       ready.shift();
-      this.store.settle(ready.handle, this, ready.sequence);
+      this.store.settle(ready.handle, ready.flags >> positionShift, this, ready.sequence);
     }
     return purged;
   }
@@ -184,7 +203,7 @@ export class Queue implements Destination {
     const dropped = ready.count;
     while (ready.count > 0) {
       ready.shift();
-      this.store.drop(ready.handle);
+      this.store.drop(ready.handle, ready.flags >> positionShift);
     }
     return dropped;
   }
@@ -198,7 +217,7 @@ export class Queue implements Destination {
   ): void {
     if (consumer.noAck) {
       consumer.deliver(message, -1, flags, sequence);
-      this.store.settle(handle, this, sequence);
+      this.store.settle(handle, flags >> positionShift, this, sequence);
     } else {
       consumer.deliver(message, handle, flags, sequence);
     }

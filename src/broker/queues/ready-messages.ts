@@ -7,9 +7,9 @@
  */
 const initialCapacity = 64;
 
-/** Flags of an entry. */
+/** Bits of an entry's flags; the bits from `positionShift` up are the queue's position among the message's destinations. */
 export const redelivered = 1;
-export const persistent = 2;
+export const positionShift = 8;
 
 export class ReadyMessages {
   /** Pairs of message handle and flags. */
@@ -62,6 +62,15 @@ export class ReadyMessages {
     if (this.ringCount === 0 && this.mask > 0xffff) this.resize(initialCapacity);
   }
 
+  /** In no particular order. */
+  forEach(visit: (handle: number, flags: number, sequence: number) => void): void {
+    this.returned.forEach(visit);
+    for (let index = 0; index < this.ringCount; index++) {
+      const slot = (this.head + index) & this.mask;
+      visit(this.entries[slot * 2], this.entries[slot * 2 + 1], this.sequences[slot]);
+    }
+  }
+
   private resize(capacity: number): void {
     const entries = new Int32Array(capacity * 2);
     const sequences = new Float64Array(capacity);
@@ -108,6 +117,12 @@ class ReturnedMessages {
       this.sink(this.entries[last * 2], this.entries[last * 2 + 1], this.sequences[last]);
     } else if (this.sequences.length > 0xffff) {
       this.resize(initialCapacity);
+    }
+  }
+
+  forEach(visit: (handle: number, flags: number, sequence: number) => void): void {
+    for (let slot = 0; slot < this.count; slot++) {
+      visit(this.entries[slot * 2], this.entries[slot * 2 + 1], this.sequences[slot]);
     }
   }
 

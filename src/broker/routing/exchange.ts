@@ -62,11 +62,11 @@ export class Exchange implements RoutingTarget {
     return true;
   }
 
-  /** False when there was no such binding. */
-  unbind(binding: Binding): boolean {
+  /** The binding that is gone; undefined when there was no such one. */
+  unbind(binding: Binding): Binding | undefined {
     const alike = this.alike(binding);
     const found = alike.find((existing) => sameTable(existing.arguments, binding.arguments));
-    if (!found) return false;
+    if (!found) return undefined;
     this.type.remove(found);
     this.bindingCount--;
     const byKey = this.byDestination.get(binding.destination)!;
@@ -77,18 +77,23 @@ export class Exchange implements RoutingTarget {
       );
     else byKey.delete(binding.routingKey);
     if (byKey.size === 0) this.byDestination.delete(binding.destination);
-    return true;
+    return found;
   }
 
-  /** Removes all bindings to a queue or exchange that is gone; says how many there were. */
-  forget(destination: RoutingTarget): number {
+  /** All bindings of which this is the source. */
+  bindings(): Binding[] {
+    return [...this.byDestination.values()].flatMap((byKey) => [...byKey.values()].flat());
+  }
+
+  /** Removes all bindings to a queue or exchange that is gone, and returns them. */
+  forget(destination: RoutingTarget): readonly Binding[] {
     const byKey = this.byDestination.get(destination);
-    if (!byKey) return 0;
+    if (!byKey) return [];
     this.byDestination.delete(destination);
     const bindings = [...byKey.values()].flat();
     for (const binding of bindings) this.type.remove(binding);
     this.bindingCount -= bindings.length;
-    return bindings.length;
+    return bindings;
   }
 
   route(message: RoutedMessage, collect: (target: RoutingTarget) => void): void {

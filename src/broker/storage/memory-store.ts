@@ -6,10 +6,16 @@
  * without a copy.
  */
 import type { EventLoopTurn } from "../../base/index.ts";
-import { copyBytes } from "../../wire/index.ts";
 import { MessageTable } from "./message-table.ts";
-import type { CommitWaiter, Destination, MessageHandle, MessageStore } from "./message-store.ts";
-import { storedHeaderBytes, type MessageView } from "./message-view.ts";
+import type { CommitWaiter, Destination, MessageHandle, MessageStore, StoreUsage } from "./message-store.ts";
+import {
+  readStored,
+  storedBytes,
+  storedHeaderBytes,
+  writeStored,
+  writeStoredHeader,
+  type MessageView,
+} from "./message-view.ts";
 
 const slabBytes = 4 << 20;
 const ownSlabBytes = slabBytes >> 2;
@@ -33,15 +39,10 @@ export class MemoryStore implements MessageStore {
   private readonly waiters: CommitWaiter[] = [];
   private current = -1;
   private currentEnd = slabBytes;
-  private queueIds = 0;
   private slabMemory = 0;
 
   constructor(turn: EventLoopTurn) {
     this.turn = turn;
-  }
-
-  nextQueueId(): number {
-    return ++this.queueIds;
   }
 
   append(
@@ -50,8 +51,7 @@ export class MemoryStore implements MessageStore {
     _destinations: readonly Destination[],
     count: number,
   ): MessageHandle {
-    const { routeLength, propertiesLength, bodyLength } = message;
-    const size = storedHeaderBytes + routeLength + propertiesLength + bodyLength;
+    const size = storedBytes(message);
     let index: number;
     let at: number;
     if (size > ownSlabBytes && message.owned) return this.adopt(message, count);
@@ -67,35 +67,21 @@ export class MemoryStore implements MessageStore {
     }
     const slab = this.slabs[index];
     slab.live++;
-    const { bytes, view } = slab;
-    writeHeader(view, at, message);
-    let to = at + storedHeaderBytes;
-    copyBytes(bytes, view, to, message.bytes, message.view, message.routeAt, routeLength);
-    to += routeLength;
-    copyBytes(bytes, view, to, message.bytes, message.view, message.propertiesAt, propertiesLength);
-    to += propertiesLength;
-    copyBytes(bytes, view, to, message.bytes, message.view, message.bodyAt, bodyLength);
+    writeStored(slab.bytes, slab.view, at, message);
     return this.table.add(index, at, count);
   }
 
   locate(handle: MessageHandle, into: MessageView): void {
     const slab = this.slabs[this.table.slab(handle)];
-    const at = this.table.offset(handle);
-    const view = slab.view;
-    into.bytes = slab.bytes;
-    into.view = view;
+    readStored(slab.bytes, slab.view, this.table.offset(handle), into);
     into.owned = slab.owned;
-    into.routeAt = at + storedHeaderBytes;
-    into.routeLength = view.getInt32(at, true);
-    into.propertiesAt = into.routeAt + into.routeLength;
-    into.propertiesLength = view.getInt32(at + 4, true);
-    into.bodyAt = into.propertiesAt + into.propertiesLength;
-    into.bodyLength = view.getInt32(at + 8, true);
   }
 
-  settle(handle: MessageHandle, _destination: Destination, _sequence: number): void {
+  settle(handle: MessageHandle): void {
     this.drop(handle);
   }
+
+  returned(): void {}
 
   drop(handle: MessageHandle): void {
     const index = this.table.slab(handle);
@@ -116,14 +102,14 @@ export class MemoryStore implements MessageStore {
     this.waiters.length = 0;
   }
 
-  usage(): { messages: number; memoryBytes: number } {
+  usage(): StoreUsage {
     return { messages: this.table.count, memoryBytes: this.slabMemory + this.table.memoryBytes };
   }
 
   /** Takes over the buffer into which a large message was assembled. */
   private adopt(message: MessageView, count: number): MessageHandle {
     const at = message.routeAt - storedHeaderBytes;
-    writeHeader(message.view, at, message);
+    writeStoredHeader(message.view, at, message);
     const index = this.addSlab(message.bytes, true);
     this.slabs[index].live++;
     return this.table.add(index, at, count);
@@ -157,12 +143,6 @@ export class MemoryStore implements MessageStore {
     if (!slab.owned && this.spare.length < spareSlabs) this.spare.push(slab);
     else this.slabMemory -= slab.bytes.length;
   }
-}
-
-function writeHeader(view: DataView, at: number, message: MessageView): void {
-  view.setInt32(at, message.routeLength, true);
-  view.setInt32(at + 4, message.propertiesLength, true);
-  view.setInt32(at + 8, message.bodyLength, true);
 }
 
 const emptySlab: Slab = {

@@ -1,0 +1,119 @@
+import type { Clock, EventLoopTurn, Logger } from "../base/index.ts";
+import { readTopology } from "./durable-topology.ts";
+import { unlimitedRoom, type Room } from "./publish-gate.ts";
+import {
+  lockDirectory,
+  MemoryStore,
+  NoDefinitions,
+  openLogStorage,
+  openNodeDisk,
+  type Definitions,
+  type Disk,
+  type MessageStore,
+} from "./storage/index.ts";
+import type { VirtualHost } from "./virtual-host.ts";
+
+/** Where a broker keeps things: in memory, or in a data directory. */
+export interface BrokerStorage {
+  readonly store: MessageStore;
+  readonly definitions: Definitions;
+  readonly room: Room;
+  /** The log cannot be made longer because the disk is full. */
+  readonly isDiskFull: boolean;
+  readonly logBytes: number;
+  /** Absent without a data directory. */
+  readonly freeDiskBytes?: () => Promise<number>;
+  /** Calls back whenever there may be more room, or less. */
+  onRoomChanged(callback: () => void): void;
+  /** Brings back what survived of a virtual host. */
+  restore(vhost: VirtualHost): void;
+  /** Commits what there is. */
+  flush(): Promise<void>;
+  /** Ends in order: what these virtual hosts' queues know of their messages is kept. */
+  close(vhosts: readonly VirtualHost[]): Promise<void>;
+}
+
+export interface BrokerStorageOptions {
+  readonly dataDir: string | undefined;
+  readonly turn: EventLoopTurn;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly onFailure: (error: Error) => void;
+}
+
+/** @throws StorageError, CorruptionError */
+export async function openBrokerStorage(options: BrokerStorageOptions): Promise<BrokerStorage> {
+  const { dataDir } = options;
+  if (dataDir === undefined) return memoryStorage(options.turn);
+  const disk = await openNodeDisk(dataDir);
+  const lock = lockDirectory(dataDir);
+  try {
+    return await diskStorage(disk, options, () => lock.release());
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+function memoryStorage(turn: EventLoopTurn): BrokerStorage {
+  return {
+    store: new MemoryStore(turn),
+    definitions: new NoDefinitions(),
+    room: unlimitedRoom,
+    isDiskFull: false,
+    logBytes: 0,
+    onRoomChanged() {},
+    restore() {},
+    async flush() {},
+    async close() {},
+  };
+}
+
+async function diskStorage(
+  disk: Disk,
+  options: BrokerStorageOptions,
+  release: () => void,
+): Promise<BrokerStorage> {
+  const storage = await openLogStorage({ ...options, disk }, queueIds);
+  const { store, definitions } = storage;
+  const { log } = store;
+  return {
+    store,
+    definitions,
+    room: log,
+    get isDiskFull() {
+      return log.isFull;
+    },
+    get logBytes() {
+      return log.diskBytes;
+    },
+    freeDiskBytes: () => disk.freeBytes(),
+    onRoomChanged(callback) {
+      log.onRoomChanged = callback;
+    },
+    restore(vhost) {
+      for (const definition of readTopology(definitions.all)) {
+        if (definition.vhost !== vhost.name) continue;
+        const queue = vhost.restore(definition);
+        if (!queue) continue;
+        queue.nextSequence = storage.restore(queue.id, ({ handle, position, sequence, isRedelivered }) =>
+          queue.restore(handle, position, sequence, isRedelivered),
+        );
+      }
+    },
+    flush: () => log.flush(),
+    async close(vhosts) {
+      try {
+        for (const vhost of vhosts) for (const queue of vhost.allQueues) queue.noteRedelivered();
+        await storage.close();
+      } finally {
+        release();
+      }
+    },
+  };
+}
+
+function queueIds(definitions: ReadonlyMap<string, string>): ReadonlySet<number> {
+  const queues = readTopology(definitions).filter((definition) => definition.kind === "queue");
+  return new Set(queues.map(({ id }) => id));
+}

@@ -1,0 +1,150 @@
+import { randomBytes } from "node:crypto";
+import type { Clock, EventLoopTurn, Logger } from "../../base/index.ts";
+import {
+  definitionsFile,
+  DefinitionsLog,
+  readDefinitions,
+  type DefinitionsContent,
+} from "./definitions-log.ts";
+import type { Disk } from "./disk.ts";
+import { Cleaner } from "./log/cleaner.ts";
+import { defaultGeometry, type Geometry } from "./log/geometry.ts";
+import { LogStore } from "./log/log-store.ts";
+import { Log } from "./log/log.ts";
+import { cleanStopKey, cutTorn, recoverLog, settleOnDisk, type Recovery } from "./log/recovery.ts";
+import { SegmentFiles } from "./log/segment-files.ts";
+import { MemoryStore } from "./memory-store.ts";
+import type { MessageHandle } from "./message-store.ts";
+import { CorruptionError } from "./storage-error.ts";
+
+export interface LogStorageOptions {
+  readonly disk: Disk;
+  readonly turn: EventLoopTurn;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Called once, when the disk has failed: nothing is confirmed any more. */
+  readonly onFailure: (error: Error) => void;
+  /** Of a new directory. For tests. */
+  readonly geometry?: Geometry;
+  /** Chunks of the log that may be in memory. Default 128, which is 32 MiB. */
+  readonly cachedChunks?: number;
+}
+
+/** What survived in a queue. */
+export interface SurvivingMessage {
+  readonly handle: MessageHandle;
+  readonly position: number;
+  readonly sequence: number;
+  readonly isRedelivered: boolean;
+}
+
+/** A data directory that has been opened: definitions and messages. */
+export interface LogStorage {
+  readonly store: LogStore;
+  readonly definitions: DefinitionsLog;
+  /** Gives back what survived in a queue, in order. Returns the sequence that its next message gets. Once per queue. */
+  restore(queueId: number, visit: (message: SurvivingMessage) => void): number;
+  /** Writes what has gathered, notes that the stop was in order, and closes the files. */
+  close(): Promise<void>;
+}
+
+const defaultCachedChunks = 128;
+
+/**
+ * Opens a data directory, or makes a new one.
+ * @param queueIds the ids of the queues that the definitions name.
+ * @throws CorruptionError, StorageError
+ */
+export async function openLogStorage(
+  options: LogStorageOptions,
+  queueIds: (definitions: ReadonlyMap<string, string>) => ReadonlySet<number>,
+): Promise<LogStorage> {
+  const { disk, logger, turn } = options;
+  const content = await readOrCreate(disk);
+  const files = await SegmentFiles.open(disk, content.nonce);
+  if (files.used.length === 0 && files.blank.length === 0)
+    files.geometry = options.geometry ?? defaultGeometry;
+  const known = queueIds(content.values);
+  const recovery = await recoverLog(files, content, (id) => known.has(id));
+  await settleOnDisk(files, recovery.state.segments);
+  await cutTorn(files, recovery.state.torn);
+  const definitions = await DefinitionsLog.open(disk, content);
+  report(logger, disk, recovery, content);
+  const cachedChunks = options.cachedChunks ?? defaultCachedChunks;
+  const log = new Log(recovery.state, { ...options, definitions, cachedChunks });
+  const store = new LogStore(log, recovery.messages.table, new MemoryStore(turn));
+  const cleaner = new Cleaner(store, turn);
+  log.onCommitted = () => cleaner.consider();
+  return {
+    store,
+    definitions,
+    restore: (queueId, visit) =>
+      recovery.messages.restore(queueId, (record, position, sequence, deliveries) => {
+        // A broker that did not stop in order cannot know what had been delivered.
+        const isRedelivered = !recovery.wasClean || deliveries > 0;
+        visit({ handle: store.handleOf(record), position, sequence, isRedelivered });
+      }),
+    async close() {
+      await cleaner.stop();
+      await log.flush();
+      await log.close();
+      definitions.put(cleanStopKey, String(log.commitNumber));
+      await definitions.write(definitions.take()!);
+      await definitions.close();
+    },
+  };
+}
+
+async function readOrCreate(disk: Disk): Promise<DefinitionsContent> {
+  const names = await disk.list();
+  if (names.includes(definitionsFile)) {
+    const file = await disk.open(definitionsFile);
+    try {
+      return await readDefinitions(disk, file);
+    } finally {
+      await file.close();
+    }
+  }
+  if (names.some((name) => name.startsWith("segment-"))) {
+    throw new CorruptionError(
+      disk.path,
+      definitionsFile,
+      0,
+      "the file is missing, but segments of a log are there",
+    );
+  }
+  const nonce = randomBytes(8).readBigUInt64LE();
+  const created = await DefinitionsLog.create(disk, nonce);
+  await created.close();
+  return readOrCreate(disk);
+}
+
+function report(
+  logger: Logger,
+  disk: Disk,
+  recovery: Recovery,
+  { count, tornBytes }: DefinitionsContent,
+): void {
+  const { messages, wasClean, state } = recovery;
+  logger.info(
+    {
+      dataDir: disk.path,
+      messages: messages.table.count,
+      segments: state.segments.length,
+      definitions: count,
+      wasClean,
+    },
+    "data directory opened",
+  );
+  for (const { file, offset, bytes } of state.torn) {
+    logger.warn(
+      { file: file.name, offset, bytes },
+      "cut off what a crash left of a commit that nobody was told of; a copy is kept beside it, called .broken",
+    );
+  }
+  if (tornBytes > 0)
+    logger.warn(
+      { file: definitionsFile, bytes: tornBytes },
+      "cut off a definition that a crash left unfinished",
+    );
+}

@@ -1,0 +1,98 @@
+import type { EndOfTurn, EventLoopTurn } from "../../../base/index.ts";
+import type { LogStore } from "./log-store.ts";
+import type { Segment } from "./segment.ts";
+
+/** A log of fewer segments is not worth cleaning. */
+const leastSegments = 4;
+/** Records looked at, and bytes copied, in one turn of the event loop. */
+const lookedAtPerTurn = 1 << 16;
+const copiedPerTurn = 1 << 20;
+/** The cleaner waits for the disk while more than this has yet to reach it. */
+const mostPendingBytes = 8 << 20;
+
+/**
+ * Copies what is still needed of the oldest segment to the end of the log, so that the segment can be used again: one
+ * message that is never acknowledged must not pin the disk. It works when more than half of the log is garbage, or any
+ * segment's worth of it when the disk is full. INVARIANTS 1, 2, 6.
+ */
+export class Cleaner implements EndOfTurn {
+  private readonly store: LogStore;
+  private readonly turn: EventLoopTurn;
+  private cleaning: Promise<void> | undefined;
+  private nextTurn: (() => void) | undefined;
+  private stopped = false;
+
+  constructor(store: LogStore, turn: EventLoopTurn) {
+    this.store = store;
+    this.turn = turn;
+  }
+
+  /** Starts to clean if it is worth while. Call it after each commit. */
+  consider(): void {
+    const oldest = this.store.log.segments[0];
+    if (this.cleaning || this.stopped || !oldest || !this.isWorthwhile(oldest)) return;
+    this.cleaning = this.clean(oldest)
+      .catch((error: unknown) => this.store.log.fail(error as Error))
+      .finally(() => (this.cleaning = undefined));
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    this.endOfTurn();
+    await this.cleaning;
+  }
+
+  endOfTurn(): void {
+    this.nextTurn?.();
+  }
+
+  private isWorthwhile(oldest: Segment): boolean {
+    const { log } = this.store;
+    // The segment goes by itself when nothing in it is needed.
+    if (oldest.live === 0 || oldest === log.writer.segment || log.freeSegments === 0) return false;
+    let live = 0;
+    for (const { liveBytes } of log.segments) live += liveBytes;
+    const used = log.segments.length * log.geometry.segmentBytes;
+    if (log.isFull) return used - live > 2 * log.geometry.segmentBytes;
+    return log.segments.length >= leastSegments && live * 2 < used;
+  }
+
+  private async clean(segment: Segment): Promise<void> {
+    const { table, log } = this.store;
+    const records = await this.recordsOf(segment);
+    // In the order of the log, so that each chunk is read once and a queue's messages stay together.
+    records.sort((a, b) => table.offset(a) - table.offset(b));
+    let copied = 0;
+    for (const record of records) {
+      if (copied > copiedPerTurn) {
+        copied = 0;
+        if (log.writer.pendingBytes > mostPendingBytes) await log.flush();
+        else await this.turnOver();
+      }
+      if (this.stopped) return;
+      // Settled meanwhile: the oldest segment gets no new records, so that the slot tells.
+      if (table.slot(record) !== segment.slot) continue;
+      this.store.move(record);
+      copied += table.recordBytes(record);
+    }
+    log.commitSoon();
+  }
+
+  private async recordsOf(segment: Segment): Promise<number[]> {
+    const { table } = this.store;
+    const records: number[] = [];
+    for (let record = 0; record < table.size && records.length < segment.live; record++) {
+      if (table.slot(record) === segment.slot) records.push(record);
+      if (record % lookedAtPerTurn === lookedAtPerTurn - 1) await this.turnOver();
+      if (this.stopped) break;
+    }
+    return records;
+  }
+
+  private async turnOver(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.nextTurn = resolve;
+      this.turn.afterFlush(this);
+    });
+  }
+}

@@ -1,0 +1,93 @@
+import { definitionsFile, keepBroken, type DefinitionsContent } from "../definitions-log.ts";
+import { writeFully } from "../disk.ts";
+import { CorruptionError } from "../storage-error.ts";
+import { batchHeaderBytes } from "./format.ts";
+import type { LogState } from "./log.ts";
+import { readLog, type ReadLog, type Torn } from "./log-reader.ts";
+import { RecoveredMessages } from "./recovered-messages.ts";
+import type { Segment } from "./segment.ts";
+import type { SegmentFiles } from "./segment-files.ts";
+
+/** The definition that a clean stop leaves: the last commit of the log. */
+export const cleanStopKey = "clean-stop";
+
+export interface Recovery {
+  readonly state: LogState;
+  readonly messages: RecoveredMessages;
+  /** The broker was stopped in order, and nothing was written since. */
+  readonly wasClean: boolean;
+}
+
+/**
+ * Reads the log into an index of the messages that queues still have.
+ * @throws CorruptionError, StorageError
+ */
+export async function recoverLog(
+  files: SegmentFiles,
+  definitions: DefinitionsContent,
+  isKnownQueue: (queueId: number) => boolean,
+): Promise<Recovery> {
+  const messages = new RecoveredMessages(isKnownQueue);
+  const log = await readLog(files, (batch) => messages.read(batch));
+  assertComplete(files, definitions, log);
+  const wasClean = definitions.values.get(cleanStopKey) === String(log.lastCommit);
+  messages.finish(log.segments, files.geometry);
+  return {
+    messages,
+    wasClean,
+    state: {
+      geometry: files.geometry,
+      nonce: files.nonce,
+      segments: log.segments,
+      free: log.free,
+      torn: log.torn,
+      // A commit that is cut off may have used generations that nothing shows any more: one for each file at most.
+      lastGeneration: (files.used.at(-1)?.generation ?? 0) + files.used.length + files.blank.length,
+      lastCommit: log.lastCommit,
+      logStart: log.logStart,
+    },
+  };
+}
+
+/** What was once durable must be there still. */
+function assertComplete(files: SegmentFiles, definitions: DefinitionsContent, log: ReadLog): void {
+  const { path } = files.disk;
+  if (log.definitions > definitions.count) {
+    throw new CorruptionError(
+      path,
+      definitionsFile,
+      definitions.end,
+      `the log has seen ${log.definitions} entries, but only ${definitions.count} are left`,
+    );
+  }
+  const stoppedAt = Number(definitions.values.get(cleanStopKey) ?? 0);
+  if (log.lastCommit < stoppedAt) {
+    const last = log.segments.at(-1)?.file.name ?? "segment-00001.log";
+    const what = `the log ends with commit ${log.lastCommit}, but had ${stoppedAt} when the broker was stopped`;
+    throw new CorruptionError(path, last, 0, what);
+  }
+}
+
+/**
+ * Makes sure that what was read stays. A killed broker's last writes are with the operating system and not on the disk yet:
+ * what goes on from them must not outlive them.
+ */
+export async function settleOnDisk(files: SegmentFiles, segments: readonly Segment[]): Promise<void> {
+  await Promise.all(segments.map(({ file }) => file.sync()));
+  await files.disk.sync();
+}
+
+/** Takes away what a crash left of a commit, but for a copy, so that it never passes for a part of a later commit. */
+export async function cutTorn(files: SegmentFiles, torn: readonly Torn[]): Promise<void> {
+  const header = new Uint8Array(batchHeaderBytes);
+  for (const file of new Set(torn.map((piece) => piece.file))) {
+    const pieces = torn.filter((piece) => piece.file === file);
+    const from = Math.min(...pieces.map(({ offset }) => offset));
+    const to = Math.max(...pieces.map(({ offset, bytes }) => offset + bytes));
+    const kept = new Uint8Array(to - from);
+    await file.read(kept, from);
+    await keepBroken(files.disk, file.name, kept);
+    for (const { offset } of pieces) await writeFully(file, header, offset);
+    await file.sync();
+  }
+}

@@ -1,0 +1,108 @@
+import { readSync } from "node:fs";
+import { mkdir, open, readdir, rename, statfs, unlink, type FileHandle } from "node:fs/promises";
+import { join } from "node:path";
+import type { Disk, DiskFile } from "./disk.ts";
+
+/** A directory of the file system; made when it does not exist, for this user alone (mode 0700). */
+export async function openNodeDisk(path: string): Promise<Disk> {
+  await mkdir(path, { recursive: true, mode: 0o700 });
+  return new NodeDisk(path);
+}
+
+class NodeDisk implements Disk {
+  readonly path: string;
+
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  list(): Promise<string[]> {
+    return readdir(this.path);
+  }
+
+  async open(name: string): Promise<DiskFile> {
+    const path = join(this.path, name);
+    return new NodeFile(name, await openOrCreate(path));
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    return rename(join(this.path, from), join(this.path, to));
+  }
+
+  remove(name: string): Promise<void> {
+    return unlink(join(this.path, name));
+  }
+
+  async sync(): Promise<void> {
+    const directory = await open(this.path, "r");
+    try {
+      await directory.sync();
+    } finally {
+      await directory.close();
+    }
+  }
+
+  async freeBytes(): Promise<number> {
+    const { bavail, bsize } = await statfs(this.path);
+    return bavail * bsize;
+  }
+}
+
+async function openOrCreate(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, "r+");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    return await open(path, "wx+", 0o600);
+  }
+}
+
+class NodeFile implements DiskFile {
+  readonly name: string;
+  private readonly handle: FileHandle;
+
+  constructor(name: string, handle: FileHandle) {
+    this.name = name;
+    this.handle = handle;
+  }
+
+  async size(): Promise<number> {
+    return (await this.handle.stat()).size;
+  }
+
+  async read(into: Uint8Array, position: number): Promise<number> {
+    let count = 0;
+    while (count < into.length) {
+      const { bytesRead } = await this.handle.read(into, count, into.length - count, position + count);
+      if (bytesRead === 0) break;
+      count += bytesRead;
+    }
+    return count;
+  }
+
+  readNow(into: Uint8Array, position: number): number {
+    let count = 0;
+    while (count < into.length) {
+      const got = readSync(this.handle.fd, into, count, into.length - count, position + count);
+      if (got === 0) break;
+      count += got;
+    }
+    return count;
+  }
+
+  async write(bytes: Uint8Array, position: number): Promise<number> {
+    return (await this.handle.write(bytes, 0, bytes.length, position)).bytesWritten;
+  }
+
+  sync(): Promise<void> {
+    return this.handle.datasync();
+  }
+
+  truncate(size: number): Promise<void> {
+    return this.handle.truncate(size);
+  }
+
+  close(): Promise<void> {
+    return this.handle.close();
+  }
+}

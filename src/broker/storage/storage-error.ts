@@ -1,0 +1,19 @@
+/** The data directory cannot be used, or can no longer be trusted. The message says what, where, and what to do. */
+export class StorageError extends Error {
+  override readonly name = "StorageError";
+}
+
+/** What is wrong in one place of a data directory. */
+export class CorruptionError extends StorageError {
+  readonly file: string;
+  readonly offset: number;
+
+  constructor(directory: string, file: string, offset: number, what: string) {
+    super(
+      `${directory}/${file} is damaged at byte ${offset}: ${what}. ` +
+        `Nothing was changed. "warren check-data ${directory}" says more; with --repair it keeps what can be read.`,
+    );
+    this.file = file;
+    this.offset = offset;
+  }
+}
