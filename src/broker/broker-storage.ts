@@ -1,5 +1,5 @@
 import type { Clock, EventLoopTurn, Logger } from "../base/index.ts";
-import { readTopology } from "./durable-topology.ts";
+import { queueIds, readTopology } from "./durable-topology.ts";
 import { unlimitedRoom, type Room } from "./publish-gate.ts";
 import {
   lockDirectory,
@@ -111,9 +111,4 @@ async function diskStorage(
       }
     },
   };
-}
-
-function queueIds(definitions: ReadonlyMap<string, string>): ReadonlySet<number> {
-  const queues = readTopology(definitions).filter((definition) => definition.kind === "queue");
-  return new Set(queues.map(({ id }) => id));
 }

@@ -118,6 +118,12 @@ export function readTopology(definitions: ReadonlyMap<string, string>): DurableD
   return found.toSorted((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind));
 }
 
+/** The ids of the queues that {@link DurableTopology} has written down. */
+export function queueIds(definitions: ReadonlyMap<string, string>): ReadonlySet<number> {
+  const queues = readTopology(definitions).filter((definition) => definition.kind === "queue");
+  return new Set(queues.map(({ id }) => id));
+}
+
 interface StoredQueue {
   readonly id: number;
   readonly autoDelete: boolean;

@@ -1,2 +1,3 @@
 export { startBroker, type Broker, type BrokerOptions, type BrokerUsage } from "./broker.ts";
+export { checkDataDirectory, repairDataDirectory, type DataDirectoryReport } from "./data-directory.ts";
 export { systemClock, type Clock, type Logger, type Timer } from "../base/index.ts";

@@ -1,5 +1,6 @@
 import { createRequire } from "node:module";
 import { Command } from "commander";
+import { addCheckDataCommand } from "./check-data.ts";
 import { addServeCommand } from "./serve.ts";
 
 const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
@@ -9,5 +10,6 @@ export function createProgram(): Command {
     .description("Reliable messaging for AI agents and background tasks.")
     .version(version);
   addServeCommand(program, version);
+  addCheckDataCommand(program);
   return program;
 }

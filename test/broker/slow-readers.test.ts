@@ -50,7 +50,7 @@ test.each([
     consumer.socket.pause();
     const publishing = await login();
     let mostUnsent = 0;
-    const publisher = new NumberedPublisher(publishing, queue, bodyBytes);
+    const publisher = new NumberedPublisher(publishing, queue, { bodyBytes });
     for (let step = 1; step <= 20; step++) {
       await publisher.publishUpTo((count / 20) * step);
       await publishing.call(1, declareQueue(queue, { passive: true }), MethodId.QueueDeclareOk);
@@ -74,7 +74,7 @@ test.each([
 test("a client that publishes unroutable messages and never reads is not read from any more", async () => {
   const client = await login();
   client.socket.pause();
-  const publisher = new NumberedPublisher(client, "no such queue", 10_000, true);
+  const publisher = new NumberedPublisher(client, "no such queue", { bodyBytes: 10_000, mandatory: true });
   // It never ends: the broker stops reading.
   publisher.publishUpTo(1_000_000).catch(() => {});
   await expectStandstill(() => publisher.published);

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
-import type { BrokerUsage } from "../../src/broker/index.ts";
+import type { BrokerOptions, BrokerUsage } from "../../src/broker/index.ts";
 
 /** A broker in another process, so that its memory and its death can be seen from outside. */
 export interface BrokerProcess {
@@ -15,6 +15,10 @@ export interface BrokerProcess {
   usage(): Promise<BrokerUsage>;
   /** Memory that it has from the system, from /proc. */
   residentBytes(): number;
+  /** kill -9. */
+  kill(): Promise<void>;
+  /** Stops it in order, with SIGTERM. */
+  stop(): Promise<void>;
 }
 
 interface Message {
@@ -24,13 +28,21 @@ interface Message {
 }
 
 /** Starts a broker that ends with the test. */
-export async function startBrokerProcess(): Promise<BrokerProcess> {
-  const child = fork(fileURLToPath(import.meta.resolve("./broker-program.ts")), { silent: true });
-  onTestFinished(async () => {
+export async function startBrokerProcess(options: BrokerOptions = {}): Promise<BrokerProcess> {
+  const broker = await forkBroker(options);
+  onTestFinished(() => broker.kill());
+  return broker;
+}
+
+/** Starts a broker that whoever starts it must end. */
+export async function forkBroker(options: BrokerOptions = {}): Promise<BrokerProcess> {
+  const program = fileURLToPath(import.meta.resolve("./broker-program.ts"));
+  const child = fork(program, [JSON.stringify(options)], { silent: true });
+  const end = async (signal: NodeJS.Signals): Promise<void> => {
     if (child.exitCode !== null || child.signalCode !== null) return;
-    child.kill("SIGKILL");
+    child.kill(signal);
     await once(child, "exit");
-  });
+  };
   let stderr = "";
   child.stderr!.setEncoding("utf8").on("data", (text: string) => (stderr += text));
   const errors: string[] = [];
@@ -39,7 +51,12 @@ export async function startBrokerProcess(): Promise<BrokerProcess> {
     if (usage) asked.shift()?.(usage);
     if (error) errors.push(error);
   });
-  const [{ port }] = (await once(child, "message")) as [Message];
+  const started = once(child, "message") as Promise<[Message]>;
+  const ended = once(child, "exit").then(([code]) => {
+    throw new Error(`the broker did not start: exit ${code} ${stderr}`);
+  });
+  const [{ port }] = await Promise.race([started, ended]);
+  ended.catch(() => {});
   return {
     port: port!,
     errors,
@@ -53,5 +70,7 @@ export async function startBrokerProcess(): Promise<BrokerProcess> {
       const status = readFileSync(`/proc/${child.pid}/status`, "utf8");
       return Number(/VmRSS:\s+(\d+) kB/.exec(status)![1]) * 1024;
     },
+    kill: () => end("SIGKILL"),
+    stop: () => end("SIGTERM"),
   };
 }

@@ -10,32 +10,77 @@ import { encodeFrame, encodeHeader, encodeMethod, type RawClient } from "./raw-c
 
 const perBlock = 500;
 
+export interface PublisherOptions {
+  bodyBytes?: number;
+  mandatory?: boolean;
+  persistent?: boolean;
+  /** Messages that may wait for their confirm; the channel must be in confirm mode. Without it nothing is waited for. */
+  confirmWindow?: number;
+}
+
 /** Publishes messages numbered from 0 to one queue, as fast as the socket takes them. */
 export class NumberedPublisher {
   published = 0;
+  confirmed = 0;
   private readonly socket: Socket;
   private readonly message: Buffer;
   private readonly numberAt: number;
   private readonly perBlock: number;
+  private readonly window: number;
+  private rest: Buffer = Buffer.alloc(0);
+  private onConfirm: (() => void) | undefined;
 
-  constructor(client: RawClient, queue: string, bodyBytes = 12, mandatory = false) {
+  constructor(client: RawClient, queue: string, options: PublisherOptions = {}) {
+    const { bodyBytes = 12, mandatory = false, persistent = false, confirmWindow = Infinity } = options;
     this.socket = client.socket;
+    this.window = confirmWindow;
     const body = encodeFrame(FrameType.Body, 1, new Uint8Array(bodyBytes));
+    const properties = persistent ? { deliveryMode: 2 } : {};
     this.message = Buffer.concat([
       encodeFrame(FrameType.Method, 1, encodeMethod(publishMethod("", queue, mandatory))),
-      encodeFrame(FrameType.Header, 1, encodeHeader(bodyBytes)),
+      encodeFrame(FrameType.Header, 1, encodeHeader(bodyBytes, properties)),
       body,
     ]);
+    if (Number.isFinite(confirmWindow)) {
+      this.socket.removeAllListeners("data");
+      this.socket.on("data", (chunk: Buffer) => this.readConfirms(chunk));
+    }
     this.numberAt = this.message.length - body.length + 7;
-    this.perBlock = Math.max(1, Math.min(perBlock, Math.floor((1 << 18) / this.message.length)));
+    const mostPerBlock = Math.min(perBlock, Math.ceil(confirmWindow / 2));
+    this.perBlock = Math.max(1, Math.min(mostPerBlock, Math.floor((1 << 18) / this.message.length)));
   }
 
-  /** Waits for nothing but the socket. */
+  /** Waits for the socket, and for confirms if there is a window; then for all of them. */
   async publishUpTo(total: number): Promise<void> {
     while (this.published < total) {
+      if (this.published + this.perBlock - this.confirmed > this.window) {
+        await this.confirmedMore();
+        continue;
+      }
       const more = this.socket.write(this.block(Math.min(this.perBlock, total - this.published)));
       if (!more) await once(this.socket, "drain");
     }
+    if (Number.isFinite(this.window)) while (this.confirmed < total) await this.confirmedMore();
+  }
+
+  private async confirmedMore(): Promise<void> {
+    await new Promise<void>((resolve) => (this.onConfirm = resolve));
+  }
+
+  private readConfirms(chunk: Buffer): void {
+    const bytes = this.rest.length > 0 ? Buffer.concat([this.rest, chunk]) : chunk;
+    let at = 0;
+    while (bytes.length - at >= 8) {
+      const size = bytes.readUInt32BE(at + 3);
+      if (bytes.length - at < size + 8) break;
+      // Confirms come in the order of their tags, so that multiple or not makes no difference.
+      if (bytes[at] === FrameType.Method && bytes.readUInt32BE(at + 7) === MethodId.BasicAck) {
+        this.confirmed = Number(bytes.readBigUInt64BE(at + 11));
+      }
+      at += size + 8;
+    }
+    this.rest = bytes.subarray(at);
+    this.onConfirm?.();
   }
 
   private block(count: number): Buffer {

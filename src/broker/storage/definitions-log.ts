@@ -5,10 +5,10 @@ import { CorruptionError, StorageError } from "./storage-error.ts";
 
 export const definitionsFile = "definitions.log";
 const newFile = "definitions.new";
-export const definitionsVersion = 1;
+const definitionsVersion = 1;
 const fileMagic = 0x4644_4c57; // "WLDF"
 const entryMagic = 0x4e44_4c57; // "WLDN"
-export const definitionsHeaderBytes = 32;
+const definitionsHeaderBytes = 32;
 const entryHeaderBytes = 24;
 /** A file smaller than this is not worth writing anew. */
 const compactAtBytes = 1 << 20;
@@ -39,6 +39,8 @@ export class DefinitionsLog implements Definitions {
   readonly nonce: bigint;
   /** Entries written or handed out by {@link take}. */
   count: number;
+  /** Called when there is something to {@link take}. */
+  onChanged: () => void = () => {};
   private readonly disk: Disk;
   private file: DiskFile;
   private readonly values: Map<string, string>;
@@ -101,11 +103,16 @@ export class DefinitionsLog implements Definitions {
 
   put(key: string, value: string): void {
     this.values.set(key, value);
-    this.changes.push([key, value]);
+    this.change([key, value]);
   }
 
   delete(key: string): void {
-    if (this.values.delete(key)) this.changes.push([key, null]);
+    if (this.values.delete(key)) this.change([key, null]);
+  }
+
+  private change(change: Change): void {
+    this.changes.push(change);
+    this.onChanged();
   }
 
   /** The changes since the last call, for {@link write}, which must follow before the next call; undefined when none. */
@@ -149,9 +156,14 @@ export class DefinitionsLog implements Definitions {
 
 /**
  * Reads the definitions.
+ * @param onDamage "skip" passes over what cannot be read, if there is more behind it.
  * @throws CorruptionError when the file is damaged elsewhere than at its end; StorageError for a foreign version.
  */
-export async function readDefinitions(disk: Disk, file: DiskFile): Promise<DefinitionsContent> {
+export async function readDefinitions(
+  disk: Disk,
+  file: DiskFile,
+  onDamage: "refuse" | "skip" = "refuse",
+): Promise<DefinitionsContent> {
   const bytes = new Uint8Array(await file.size());
   await file.read(bytes, 0);
   const view = new DataView(bytes.buffer);
@@ -159,20 +171,13 @@ export async function readDefinitions(disk: Disk, file: DiskFile): Promise<Defin
   const values = new Map<string, string>();
   let count = 0;
   let end = definitionsHeaderBytes;
-  for (
-    let entry = decodeEntry(bytes, view, end, nonce);
-    entry;
-    entry = decodeEntry(bytes, view, end, nonce)
-  ) {
-    for (const [key, value] of entry.changes) {
-      if (value === null) values.delete(key);
-      else values.set(key, value);
+  for (let at = end; at < bytes.length;) {
+    const entry = decodeEntry(bytes, view, at, nonce);
+    if (!entry) {
+      at++;
+      continue;
     }
-    count = entry.count;
-    end += entry.bytes;
-  }
-  for (let at = end + 1; at < bytes.length; at++) {
-    if (decodeEntry(bytes, view, at, nonce)) {
+    if (at > end && onDamage === "refuse") {
       throw new CorruptionError(
         disk.path,
         definitionsFile,
@@ -180,6 +185,13 @@ export async function readDefinitions(disk: Disk, file: DiskFile): Promise<Defin
         `unreadable, but there is more at byte ${at}`,
       );
     }
+    for (const [key, value] of entry.changes) {
+      if (value === null) values.delete(key);
+      else values.set(key, value);
+    }
+    count = entry.count;
+    at += entry.bytes;
+    end = at;
   }
   if (count === 0) throw new CorruptionError(disk.path, definitionsFile, end, "not one entry can be read");
   return { nonce, values, count, end, tornBytes: bytes.length - end };

@@ -10,7 +10,8 @@ import { StorageError } from "./storage-error.ts";
 export function lockDirectory(path: string): { release(): void } {
   const database = new DatabaseSync(join(path, "lock"));
   try {
-    database.exec("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE");
+    // Nothing is ever written, so that a journal file would only be litter.
+    database.exec("PRAGMA journal_mode = MEMORY; PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE");
   } catch (error) {
     database.close();
     if (!(error as Error).message.includes("locked")) throw error;

@@ -1,7 +1,8 @@
+export { checkData, type DataReport } from "./check-data.ts";
 export { NoDefinitions, type Definitions } from "./definitions.ts";
 export type { Disk } from "./disk.ts";
 export { lockDirectory } from "./directory-lock.ts";
-export { openLogStorage, type LogStorage, type LogStorageOptions } from "./log-storage.ts";
+export { openLogStorage } from "./log-storage.ts";
 export {
   mostDestinations,
   type CommitWaiter,
@@ -12,4 +13,5 @@ export {
 export { MemoryStore } from "./memory-store.ts";
 export { MessageView, storedHeaderBytes } from "./message-view.ts";
 export { openNodeDisk } from "./node-disk.ts";
-export { CorruptionError, StorageError } from "./storage-error.ts";
+export { repairData, type RepairReport } from "./repair-data.ts";
+export { StorageError } from "./storage-error.ts";

@@ -31,7 +31,7 @@ export interface LogStorageOptions {
 }
 
 /** What survived in a queue. */
-export interface SurvivingMessage {
+interface SurvivingMessage {
   readonly handle: MessageHandle;
   readonly position: number;
   readonly sequence: number;
@@ -46,6 +46,8 @@ export interface LogStorage {
   restore(queueId: number, visit: (message: SurvivingMessage) => void): number;
   /** Writes what has gathered, notes that the stop was in order, and closes the files. */
   close(): Promise<void>;
+  /** Writes what has gathered and closes the files, as if the broker had been killed then. */
+  abandon(): Promise<void>;
 }
 
 const defaultCachedChunks = 128;
@@ -65,16 +67,30 @@ export async function openLogStorage(
   if (files.used.length === 0 && files.blank.length === 0)
     files.geometry = options.geometry ?? defaultGeometry;
   const known = queueIds(content.values);
-  const recovery = await recoverLog(files, content, (id) => known.has(id));
-  await settleOnDisk(files, recovery.state.segments);
-  await cutTorn(files, recovery.state.torn);
-  const definitions = await DefinitionsLog.open(disk, content);
+  let recovery: Recovery;
+  let definitions: DefinitionsLog;
+  try {
+    recovery = await recoverLog(files, content, (id) => known.has(id));
+    for (const name of files.unfinished) await disk.remove(name);
+    await settleOnDisk(files, recovery.state.segments);
+    await cutTorn(files, recovery.state.torn);
+    definitions = await DefinitionsLog.open(disk, content);
+  } catch (error) {
+    await files.close();
+    throw error;
+  }
   report(logger, disk, recovery, content);
   const cachedChunks = options.cachedChunks ?? defaultCachedChunks;
   const log = new Log(recovery.state, { ...options, definitions, cachedChunks });
   const store = new LogStore(log, recovery.messages.table, new MemoryStore(turn));
+  definitions.onChanged = () => log.commitSoon();
   const cleaner = new Cleaner(store, turn);
   log.onCommitted = () => cleaner.consider();
+  const endLog = async (): Promise<void> => {
+    await cleaner.stop();
+    await log.flush();
+    await log.close();
+  };
   return {
     store,
     definitions,
@@ -84,10 +100,12 @@ export async function openLogStorage(
         const isRedelivered = !recovery.wasClean || deliveries > 0;
         visit({ handle: store.handleOf(record), position, sequence, isRedelivered });
       }),
+    async abandon() {
+      await endLog();
+      await definitions.close();
+    },
     async close() {
-      await cleaner.stop();
-      await log.flush();
-      await log.close();
+      await endLog();
       definitions.put(cleanStopKey, String(log.commitNumber));
       await definitions.write(definitions.take()!);
       await definitions.close();

@@ -29,12 +29,6 @@ export const RecordType = {
 const fileMagic = 0x474f_4c57; // "WLOG"
 const batchMagic = 0x4854_4257; // "WBTH"
 
-export interface FileHeader extends Geometry {
-  readonly version: number;
-  /** Drawn when the data directory is made: neither a foreign file nor a message's body passes for ours. */
-  readonly nonce: bigint;
-}
-
 export function encodeFileHeader(nonce: bigint, { segmentBytes, chunkBytes }: Geometry): Uint8Array {
   const bytes = new Uint8Array(fileHeaderBytes);
   const view = new DataView(bytes.buffer);
@@ -47,12 +41,16 @@ export function encodeFileHeader(nonce: bigint, { segmentBytes, chunkBytes }: Ge
   return bytes;
 }
 
-export type FileHeaderProblem = "blank" | "damaged";
+interface FileHeader {
+  readonly version: number;
+  readonly segmentBytes: number;
+  readonly chunkBytes: number;
+  /** Drawn when the data directory is made: neither a foreign file nor a message's body passes for ours. */
+  readonly nonce: bigint;
+}
 
 /** Reads a segment's header. "blank": nothing was ever written there, as a crash leaves a file that was being made. */
-export function decodeFileHeader(
-  bytes: Uint8Array,
-): { version: number; segmentBytes: number; chunkBytes: number; nonce: bigint } | FileHeaderProblem {
+export function decodeFileHeader(bytes: Uint8Array): FileHeader | "blank" | "damaged" {
   if (bytes.length < fileHeaderBytes || bytes.every((octet) => octet === 0)) return "blank";
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (view.getUint32(0, true) !== fileMagic) return "damaged";

@@ -59,7 +59,7 @@ export async function readLog(files: SegmentFiles, visit: (batch: ReadBatch) => 
     throw new CorruptionError(files.disk.path, file.name, 0, what);
   }
   const reader = new LogReader(files, visit);
-  for (const file of inLog) await reader.readSegment(file);
+  for (const file of inLog) await reader.readSegment(file, file === inLog[0]);
   const torn = await reader.findTorn(inLog);
   const { segments, lastCommit, definitions } = reader;
   const read = new Set(segments.map(({ slot }) => slot));
@@ -84,7 +84,7 @@ class LogReader {
   definitions = 0;
   private readonly files: SegmentFiles;
   private readonly visit: (batch: ReadBatch) => void;
-  /** The commit that is being read, or comes next, and the part that is due. -1 before the first. */
+  /** The commit that is being read, or comes next, and the part that is due. -1 before the log's first batch. */
   private commit = -1;
   private part = 0;
   /** Batches of the commit that is being read. */
@@ -95,7 +95,7 @@ class LogReader {
     this.visit = visit;
   }
 
-  async readSegment({ slot, file, generation }: SegmentFile): Promise<void> {
+  async readSegment({ slot, file, generation }: SegmentFile, startsLog: boolean): Promise<void> {
     const { files } = this;
     const { chunkBytes } = files.geometry;
     const segment = new Segment(slot, generation, file, files.geometry);
@@ -105,7 +105,7 @@ class LogReader {
       for (;;) {
         const header = decodeBatch(bytes, view, at, files.nonce);
         // The first batch of the log may be any part of its commit: earlier ones stood in segments that are not needed.
-        const isFirst = this.commit < 0 && index === 0 && at === fileHeaderBytes;
+        const isFirst = startsLog && index === 0 && at === fileHeaderBytes;
         if (header?.generation !== generation || !(isFirst || this.isDue(header))) break;
         const start = at + batchHeaderBytes;
         at = start + header.payloadBytes;

@@ -212,6 +212,8 @@ export class LogStore implements MessageStore {
       if (destinations[position].survives) table.setLive(record, position, count);
     }
     segment.retain(offset, footprint(this.log.geometry, recordBytes));
+    // Nobody may be waiting for a confirm.
+    this.log.commitSoon();
     return record;
   }
 

@@ -175,7 +175,7 @@ class RecoveredQueue {
   }
 
   visit(visit: RestoreMessage): void {
-    const late = [...this.moved].sort(([a], [b]) => a - b);
+    const late = [...this.moved].toSorted(([a], [b]) => a - b);
     let next = 0;
     const visitLateBefore = (sequence: number): void => {
       for (; next < late.length && late[next][0] < sequence; next++) {

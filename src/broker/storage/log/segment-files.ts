@@ -37,6 +37,9 @@ export class SegmentFiles {
   used: SegmentFile[] = [];
   /** Made and never used. */
   readonly blank: FreeFile[] = [];
+  /** Names of those whose making a crash has interrupted. */
+  readonly unfinished: string[] = [];
+  private readonly opened: DiskFile[] = [];
   private hasGeometry = false;
 
   private constructor(disk: Disk, nonce: bigint) {
@@ -45,22 +48,28 @@ export class SegmentFiles {
   }
 
   /**
-   * Opens them all; removes those whose making a crash has interrupted.
+   * Opens them all.
    * @throws CorruptionError, StorageError for a file that is not a segment of this data directory and version.
    */
   static async open(disk: Disk, nonce: bigint): Promise<SegmentFiles> {
     const files = new SegmentFiles(disk, nonce);
     const slots = (await disk.list()).map(slotOf).filter((slot) => slot !== undefined);
-    for (const slot of slots.sort((a, b) => a - b)) await files.add(slot);
+    try {
+      for (const slot of slots.toSorted((a, b) => a - b)) await files.add(slot);
+    } catch (error) {
+      await files.close();
+      throw error;
+    }
     files.used.sort((a, b) => a.generation - b.generation);
     return files;
   }
 
   private async add(slot: number): Promise<void> {
     const file = await this.disk.open(segmentName(slot));
+    this.opened.push(file);
     if (!(await this.readHeader(file))) {
       await file.close();
-      await this.disk.remove(file.name);
+      this.unfinished.push(file.name);
       return;
     }
     const generation = await this.findGeneration(file);
@@ -131,6 +140,6 @@ export class SegmentFiles {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.used, ...this.blank].map(({ file }) => file.close()));
+    await Promise.all(this.opened.map((file) => file.close()));
   }
 }
