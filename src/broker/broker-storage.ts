@@ -35,6 +35,8 @@ export interface BrokerStorage {
 
 export interface BrokerStorageOptions {
   readonly dataDir: string | undefined;
+  /** Instead of `dataDir`; nobody else may use it. */
+  readonly disk: Disk | undefined;
   readonly turn: EventLoopTurn;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -44,6 +46,7 @@ export interface BrokerStorageOptions {
 /** @throws StorageError, CorruptionError */
 export async function openBrokerStorage(options: BrokerStorageOptions): Promise<BrokerStorage> {
   const { dataDir } = options;
+  if (options.disk) return diskStorage(options.disk, options, () => {});
   if (dataDir === undefined) return memoryStorage(options.turn);
   const disk = await openNodeDisk(dataDir);
   const lock = lockDirectory(dataDir);

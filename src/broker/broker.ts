@@ -10,6 +10,7 @@ import { createReadResources, readBufferBytes } from "./connection/socket-reader
 import { Alarms } from "./alarms.ts";
 import { openBrokerStorage } from "./broker-storage.ts";
 import { PublishGate } from "./publish-gate.ts";
+import type { Disk } from "./storage/index.ts";
 import { VirtualHost } from "./virtual-host.ts";
 
 /** How {@link startBroker} starts. Everything has a default. */
@@ -52,6 +53,8 @@ export interface BrokerOptions {
   logger?: Logger;
   /** For tests. */
   clock?: Clock;
+  /** For tests: stands in for the directory `dataDir`. */
+  disk?: Disk;
   /**
    * Read sockets through Node's static buffers, which is faster but rests on an undocumented option; `false` reads by
    * `data` events. Default true where Node supports it.
@@ -134,6 +137,7 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
   const turn = new EventLoopTurn();
   const storage = await openBrokerStorage({
     dataDir: options.dataDir,
+    disk: options.disk,
     turn,
     clock: settings.clock,
     logger: settings.logger,

@@ -21,8 +21,8 @@ export interface Room {
 }
 
 /** How often, and how much, a connection may publish under an alarm if it also holds deliveries. */
-const trickleMs = 100;
-const trickleBytes = 8 << 10;
+const trickleMs = 25;
+const trickleBytes = 64 << 10;
 
 /**
  * Whether connections may publish. It closes for a moment while the disk catches up, and for longer while an alarm is on:
@@ -60,6 +60,7 @@ export class PublishGate {
 
   wait(waiter: GateWaiter): void {
     this.waiting.add(waiter);
+    if (this.alarms.size > 0) this.startTrickle();
   }
 
   forget(waiter: GateWaiter): void {
@@ -68,11 +69,7 @@ export class PublishGate {
 
   /** The store may have room again. */
   roomChanged(): void {
-    if (this.waiting.size === 0) return;
-    if (this.alarms.size > 0) {
-      this.trickle ??= this.clock.every(trickleMs, () => this.letTrickle());
-      return;
-    }
+    if (this.waiting.size === 0 || this.alarms.size > 0) return;
     for (const waiter of this.waitingNow()) {
       if (!this.isOpen) return;
       this.resume(waiter, Number.POSITIVE_INFINITY);
@@ -89,6 +86,7 @@ export class PublishGate {
     );
     for (const waiter of this.waitingNow()) waiter.alarmsChanged();
     if (this.alarms.size === 0) this.stop();
+    else if (this.waiting.size > 0) this.startTrickle();
     this.roomChanged();
   }
 
@@ -100,6 +98,10 @@ export class PublishGate {
   /** A list, since who is resumed may have to wait again at once. */
   private waitingNow(): readonly GateWaiter[] {
     return Array.from(this.waiting);
+  }
+
+  private startTrickle(): void {
+    this.trickle ??= this.clock.every(trickleMs, () => this.letTrickle());
   }
 
   private letTrickle(): void {

@@ -95,7 +95,29 @@ const headersOnTwoChannels = session(
   ...goodbye(),
 );
 
-export const sessions: readonly Session[] = [workQueue, topic, headersOnTwoChannels];
+const transactions = session(
+  method(declareQueue(name, { exclusive: true, durable: true })),
+  method({ id: MethodId.TxSelect }),
+  ...publish("", name, 10, everyProperty),
+  ...publish("", name, 5000),
+  ...publish("", name, 10),
+  ...publish("", "none", 9, everyProperty, true),
+  method({ id: MethodId.TxCommit }),
+  method(consume(name, { consumerTag: name })),
+  method(ack(2, true)),
+  method({ id: MethodId.BasicNack, deliveryTag: 3n, multiple: false, requeue: true }),
+  ...publish("", name, 10),
+  method({ id: MethodId.BasicRecover, requeue: true }),
+  method({ id: MethodId.TxRollback }),
+  method({ id: MethodId.BasicReject, deliveryTag: 1n, requeue: true }),
+  ...publish("", name, 10),
+  method({ id: MethodId.TxCommit }),
+  method(ack(0, true)),
+  ...publish("", name, 10),
+  ...goodbye(),
+);
+
+export const sessions: readonly Session[] = [workQueue, topic, headersOnTwoChannels, transactions];
 
 function session(...frames: Uint8Array[]): Session {
   return [

@@ -6,7 +6,6 @@ import {
   ByteReader,
   ByteWriter,
   basicClassId,
-  emptyTable,
   FrameType,
   frameEnd,
   MethodId,
@@ -14,6 +13,7 @@ import {
   writeMethod,
   writeProperties,
   type BasicProperties,
+  type FieldTable,
   type Method,
 } from "../../src/wire/index.ts";
 
@@ -31,7 +31,8 @@ export interface LoginOptions {
   channelMax?: number;
   frameMax?: number;
   heartbeat?: number;
-  clientProperties?: Map<string, never>;
+  /** Capabilities that the client says it has, such as `connection.blocked`. */
+  capabilities?: readonly string[];
 }
 
 export class RawClient implements AsyncDisposable {
@@ -73,7 +74,7 @@ export class RawClient implements AsyncDisposable {
   async handshake(options: LoginOptions = {}): Promise<void> {
     this.bytes(protocolHeader);
     await this.expect(MethodId.ConnectionStart);
-    this.method(0, startOk(options.user ?? "guest", options.password ?? "guest"));
+    this.method(0, startOk(options.user ?? "guest", options.password ?? "guest", options.capabilities));
     const tune = await this.expect(MethodId.ConnectionTune);
     this.method(0, {
       id: MethodId.ConnectionTuneOk,
@@ -219,10 +220,16 @@ export type MethodOf<Id extends Method["id"]> = Extract<Method, { readonly id: I
 
 export const protocolHeader: Uint8Array = Uint8Array.of(65, 77, 81, 80, 0, 0, 9, 1);
 
-export function startOk(user: string, password: string): MethodOf<typeof MethodId.ConnectionStartOk> {
+export function startOk(
+  user: string,
+  password: string,
+  capabilities: readonly string[] = [],
+): MethodOf<typeof MethodId.ConnectionStartOk> {
+  const value = new Map(capabilities.map((name) => [name, { type: "bool", value: true } as const]));
+  const clientProperties: FieldTable = new Map([["capabilities", { type: "table", value }]]);
   return {
     id: MethodId.ConnectionStartOk,
-    clientProperties: emptyTable,
+    clientProperties,
     mechanism: "PLAIN",
     response: `\0${user}\0${password}`,
     locale: "en_US",

@@ -7,6 +7,7 @@ import { requeueInto, unimplemented, type Channel } from "./channel.ts";
 import { Consumer } from "./consumer.ts";
 import type { DeliveryHolder } from "./delivery-holder.ts";
 import { queueName } from "./queue-methods.ts";
+import type { KeptSettlement, Transaction } from "./transaction.ts";
 import type { DeliveryVisitor } from "./unacked-deliveries.ts";
 
 type MethodOf<Id extends Method["id"]> = Extract<Method, { readonly id: Id }>;
@@ -39,6 +40,10 @@ export function handleBasicMethod(channel: Channel, method: Method): void {
 
 /** Takes one delivery, or all up to it, off the channel: they are done with. Tag 0 with `multiple` means all. */
 export function acknowledge(channel: Channel, tag: number, multiple: boolean): void {
+  if (channel.transaction !== null) {
+    keepSettlement(channel, channel.transaction, { tag, multiple, requeue: false });
+    return;
+  }
   settle(channel, tag, multiple, acknowledged);
   channel.serveConsumers();
 }
@@ -51,6 +56,10 @@ const acknowledged: DeliveryVisitor = (holder, handle, flags, sequence) => {
 function reject(channel: Channel, tag: number, multiple: boolean, requeue: boolean): void {
   if (!requeue) {
     acknowledge(channel, tag, multiple);
+    return;
+  }
+  if (channel.transaction !== null) {
+    keepSettlement(channel, channel.transaction, { tag, multiple, requeue });
     return;
   }
   const queues = new Set<Queue>();
@@ -71,6 +80,30 @@ function settle(channel: Channel, tag: number, multiple: boolean, visit: Deliver
     if (!unacked.has(tag)) throw unknownTag(tag);
     unacked.takeUpTo(tag, visit);
   }
+}
+
+/**
+ * For tx.commit. Until then the deliveries count against the prefetch.
+ * @throws ChannelError 406
+ */
+function keepSettlement(channel: Channel, transaction: Transaction, settlement: KeptSettlement): void {
+  const { tag, multiple, requeue } = settlement;
+  if (multiple && tag === 0) transaction.settleAll(channel.nextDeliveryTag - 1, requeue);
+  else if (!transaction.settle(settlement)) throw unknownTag(tag);
+}
+
+/** Carries out what a transaction has kept, in its order. */
+export function settleKept(channel: Channel, settlements: readonly KeptSettlement[]): void {
+  const { unacked } = channel;
+  const queues = new Set<Queue>();
+  const requeued = requeueInto(queues);
+  for (const { tag, multiple, requeue } of settlements) {
+    const visit = requeue ? requeued : acknowledged;
+    if (multiple) unacked.takeUpTo(tag, visit);
+    else unacked.takeOne(tag, visit);
+  }
+  for (const queue of queues) queue.dispatch();
+  channel.serveConsumers();
 }
 
 function unknownTag(tag: number): ChannelError {

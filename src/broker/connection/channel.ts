@@ -12,6 +12,8 @@ import { handleExchangeMethod } from "./exchange-methods.ts";
 import type { Output } from "./output.ts";
 import { Publisher, type PublisherOwner } from "./publisher.ts";
 import { handleQueueMethod } from "./queue-methods.ts";
+import type { Transaction } from "./transaction.ts";
+import { handleTxMethod } from "./tx-methods.ts";
 
 /** What a channel needs of its connection. */
 export interface ChannelConnection extends PublisherOwner {
@@ -23,6 +25,11 @@ export interface ChannelConnection extends PublisherOwner {
   /** Serves a parked consumer when there is room in the output again. */
   awaitOutput(consumer: Consumer): void;
   forgetConsumer(consumer: Consumer): void;
+  /**
+   * Withholds what is written from now on, and reads nothing more, until the store has committed all that was done up to
+   * now: for replies that promise something durable. What the client has sent behind stays behind.
+   */
+  holdUntilCommitted(): void;
 }
 
 /** One AMQP channel: its consumers, its unacknowledged deliveries and what it publishes. */
@@ -48,6 +55,8 @@ export class Channel {
   closing = false;
   /** A message of which frames are still to come. */
   assembly: ContentAssembly | null = null;
+  /** What waits for tx.commit; null unless the channel is in tx mode. */
+  transaction: Transaction | null = null;
 
   constructor(id: number, connection: ChannelConnection) {
     this.id = id;
@@ -78,10 +87,7 @@ export class Channel {
       case 85:
         return handleConfirmMethod(this, method);
       case 90:
-        throw new ConnectionError(
-          ReplyCode.NotImplemented,
-          "transactions are not carried out by this version of Warren; see docs/compatibility.md",
-        );
+        return handleTxMethod(this, method);
       default:
         throw unimplemented();
     }
@@ -143,10 +149,15 @@ export class Channel {
     if (queue.autoDelete && queue.consumerCount === 0) this.vhost.deleteQueue(queue);
   }
 
-  /** Gives all unacknowledged deliveries back to their queues, each to its original position. */
+  /**
+   * Gives the unacknowledged deliveries back to their queues, each to its original position; not those that a transaction
+   * has settled, as long as there is one.
+   */
   requeueUnacked(): void {
     const queues = new Set<Queue>();
-    this.unacked.takeUpTo(Number.POSITIVE_INFINITY, requeueInto(queues));
+    const { transaction } = this;
+    if (transaction === null) this.unacked.takeUpTo(Number.POSITIVE_INFINITY, requeueInto(queues));
+    else transaction.takeUnsettled(this.nextDeliveryTag - 1, requeueInto(queues));
     for (const queue of queues) queue.dispatch();
   }
 
@@ -172,6 +183,7 @@ export class Channel {
   /** Ends everything but the unacknowledged deliveries. */
   stop(): void {
     this.assembly = null;
+    this.transaction = null;
     this.publisher.close();
     for (const consumer of this.consumers.values()) this.cancelConsumer(consumer);
   }

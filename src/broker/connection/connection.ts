@@ -190,6 +190,10 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
           continue;
         }
       }
+      if (!this.hasRoomForCommit(bytes, view, at, size)) {
+        this.awaitGate();
+        return at;
+      }
       if (bytes[at] === FrameType.Body && !this.hasRoomForBody(view.getUint16(at + 1), size)) {
         this.awaitGate();
         return at;
@@ -222,6 +226,14 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
     this.reader.hold("publishing");
     this.gate.wait(this);
     this.alarmsChanged();
+  }
+
+  /** All that a transaction has done goes to the log at once. */
+  private hasRoomForCommit(bytes: Uint8Array, view: DataView, at: number, size: number): boolean {
+    if (bytes[at] !== FrameType.Method || size < 4 || view.getUint32(at + 7) !== MethodId.TxCommit)
+      return true;
+    const transaction = this.channels.get(view.getUint16(at + 1))?.transaction;
+    return !transaction || this.gate.hasRoomFor(transaction.mostLogBytes);
   }
 
   get holdsDeliveries(): boolean {

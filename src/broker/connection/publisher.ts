@@ -26,6 +26,7 @@ import {
 } from "../storage/index.ts";
 import type { VirtualHost } from "../virtual-host.ts";
 import type { Output } from "./output.ts";
+import type { KeptPublish, Transaction } from "./transaction.ts";
 
 const noRoute: Route = { queues: [], version: -1 };
 
@@ -57,6 +58,8 @@ export class Publisher implements CommitWaiter {
   /** Something published since the last commit began is kept on disk. */
   private storedOnDisk = false;
   private closed = false;
+  /** Takes what is published; null unless the channel is in tx mode. */
+  private transaction: Transaction | null = null;
 
   constructor(channel: number, owner: PublisherOwner) {
     this.channel = channel;
@@ -66,13 +69,29 @@ export class Publisher implements CommitWaiter {
     this.owner = owner;
   }
 
+  /** @throws ChannelError 406 in tx mode */
   startConfirming(): void {
+    if (this.transaction !== null) {
+      throw new ChannelError(ReplyCode.PreconditionFailed, "cannot switch from tx to confirm mode");
+    }
     this.confirming = true;
+  }
+
+  /**
+   * What is published from now on waits in the transaction for {@link publishKept}.
+   * @throws ChannelError 406 in confirm mode
+   */
+  startKeeping(transaction: Transaction): void {
+    if (this.confirming) {
+      throw new ChannelError(ReplyCode.PreconditionFailed, "cannot switch from confirm to tx mode");
+    }
+    this.transaction = transaction;
   }
 
   /** No more confirms: the channel is closed. */
   close(): void {
     this.closed = true;
+    this.transaction = null;
   }
 
   /**
@@ -93,6 +112,12 @@ export class Publisher implements CommitWaiter {
     if (scan.expirationAt >= 0) assertExpiration(shortstr(message.bytes, scan.expirationAt));
     if (scan.userIdAt >= 0) assertUserId(shortstr(message.bytes, scan.userIdAt), this.owner.user);
     const { queues } = this.routeOf(message);
+    const persistent = deliveryMode === 2;
+    if (this.transaction !== null) {
+      const { topologyVersion } = this.vhost;
+      this.transaction.keep({ message, mandatory, persistent, queues, topologyVersion });
+      return;
+    }
     if (this.confirming) {
       this.published++;
       if (!this.awaiting) {
@@ -100,9 +125,14 @@ export class Publisher implements CommitWaiter {
         this.store.awaitCommit(this);
       }
     }
-    if (queues.length === 1) this.toOne(queues[0], message, deliveryMode === 2);
-    else if (queues.length > 1) this.toMany(queues, message, deliveryMode === 2);
-    else if (mandatory) this.returnUnroutable(message);
+    this.send(queues, message, persistent, mandatory);
+  }
+
+  /** Publishes what a transaction has kept. */
+  publishKept(publishes: readonly KeptPublish[]): void {
+    for (const kept of publishes) {
+      this.send(this.queuesOf(kept), kept.message, kept.persistent, kept.mandatory);
+    }
   }
 
   /** What is being committed is confirmed first, so that the next confirm may cover it too. */
@@ -120,6 +150,17 @@ export class Publisher implements CommitWaiter {
     if (this.closed || this.committing === this.confirmed) return;
     this.output.confirm(this.channel, this.committing, this.committing - this.confirmed > 1);
     this.confirmed = this.committing;
+  }
+
+  private send(
+    queues: readonly Queue[],
+    message: MessageView,
+    persistent: boolean,
+    mandatory: boolean,
+  ): void {
+    if (queues.length === 1) this.toOne(queues[0], message, persistent);
+    else if (queues.length > 1) this.toMany(queues, message, persistent);
+    else if (mandatory) this.returnUnroutable(message);
   }
 
   private toOne(queue: Queue, message: MessageView, persistent: boolean): void {
@@ -170,6 +211,17 @@ export class Publisher implements CommitWaiter {
     this.route = route;
     this.routeBytes = bytes.slice(routeAt, routeAt + routeLength);
     return route;
+  }
+
+  /**
+   * As in RabbitMQ, bindings count as they were when the message was published, but the queues that they named are looked
+   * up when it is committed: by their names, so that one declared anew takes the place of the old one.
+   */
+  private queuesOf({ message, queues, topologyVersion }: KeptPublish): readonly Queue[] {
+    if (topologyVersion === this.vhost.topologyVersion) return queues;
+    const toDefaultExchange = message.bytes[message.routeAt] === 0;
+    if (toDefaultExchange) return this.routeOf(message).queues;
+    return queues.flatMap((queue) => this.vhost.route("", queue.name, () => emptyTable).queues);
   }
 
   private headers(message: MessageView): FieldTable {

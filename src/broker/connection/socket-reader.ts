@@ -125,7 +125,10 @@ export class SocketReader implements EndOfTurn {
 
   private nextBuffer(): Uint8Array {
     const { partial, slice } = this;
-    if (partial !== null) return partial.bytes.subarray(this.partialLength, this.partialLength + slice);
+    // A connection that is held may have its buffer full, and Node keeps for the next read what it is given now: never an
+    // empty buffer (ENOBUFS). What comes into the shared one is put behind the rest then.
+    const hasRoom = partial !== null && this.partialLength < partial.bytes.length;
+    if (hasRoom) return partial.bytes.subarray(this.partialLength, this.partialLength + slice);
     const { bytes } = this.resources.shared;
     return slice < bytes.length ? bytes.subarray(0, slice) : bytes;
   }

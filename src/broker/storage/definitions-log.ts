@@ -73,15 +73,17 @@ export class DefinitionsLog implements Definitions {
    */
   static async open(disk: Disk, content: DefinitionsContent): Promise<DefinitionsLog> {
     const file = await disk.open(definitionsFile);
-    if (content.tornBytes > 0) {
-      const torn = new Uint8Array(content.tornBytes);
-      await file.read(torn, content.end);
-      await keepBroken(disk, definitionsFile, torn);
-      await file.truncate(content.end);
-    }
-    // A killed broker's last entry is with the operating system, and perhaps not on the disk yet.
-    await file.sync();
-    return new DefinitionsLog(disk, file, content);
+    return closeOnError(file, async () => {
+      if (content.tornBytes > 0) {
+        const torn = new Uint8Array(content.tornBytes);
+        await file.read(torn, content.end);
+        await keepBroken(disk, definitionsFile, torn);
+        await file.truncate(content.end);
+      }
+      // A killed broker's last entry is with the operating system, and perhaps not on the disk yet.
+      await file.sync();
+      return new DefinitionsLog(disk, file, content);
+    });
   }
 
   get isDirty(): boolean {
@@ -227,22 +229,36 @@ async function writeAnew(
   view.setUint32(16, crc32(header.subarray(0, 16)), true);
   const entry = encodeEntry([...values], count, nonce);
   const file = await disk.open(newFile);
-  await file.truncate(0);
-  await writeFully(file, header, 0);
-  await writeFully(file, entry, header.length);
-  await file.sync();
-  await disk.rename(newFile, definitionsFile);
-  await disk.sync();
-  return { file, end: header.length + entry.length };
+  return closeOnError(file, async () => {
+    await file.truncate(0);
+    await writeFully(file, header, 0);
+    await writeFully(file, entry, header.length);
+    await file.sync();
+    await disk.rename(newFile, definitionsFile);
+    await disk.sync();
+    return { file, end: header.length + entry.length };
+  });
+}
+
+async function closeOnError<T>(file: DiskFile, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
 }
 
 /** Keeps bytes that are about to be cut off. Only the last such cut of a file is kept. */
 export async function keepBroken(disk: Disk, name: string, bytes: Uint8Array): Promise<void> {
   const file = await disk.open(`${name}.broken`);
-  await file.truncate(0);
-  await writeFully(file, bytes, 0);
-  await file.sync();
-  await file.close();
+  try {
+    await file.truncate(0);
+    await writeFully(file, bytes, 0);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
   await disk.sync();
 }
 

@@ -11,7 +11,14 @@ import { Cleaner } from "./log/cleaner.ts";
 import { defaultGeometry, type Geometry } from "./log/geometry.ts";
 import { LogStore } from "./log/log-store.ts";
 import { Log } from "./log/log.ts";
-import { cleanStopKey, cutTorn, recoverLog, settleOnDisk, type Recovery } from "./log/recovery.ts";
+import {
+  cleanStopKey,
+  cutTorn,
+  recoverLog,
+  runningKey,
+  settleOnDisk,
+  type Recovery,
+} from "./log/recovery.ts";
 import { SegmentFiles } from "./log/segment-files.ts";
 import { MemoryStore } from "./memory-store.ts";
 import type { MessageHandle } from "./message-store.ts";
@@ -74,7 +81,7 @@ export async function openLogStorage(
     for (const name of files.unfinished) await disk.remove(name);
     await settleOnDisk(files, recovery.state.segments);
     await cutTorn(files, recovery.state.torn);
-    definitions = await DefinitionsLog.open(disk, content);
+    definitions = await openDefinitions(disk, content);
   } catch (error) {
     await files.close();
     throw error;
@@ -86,10 +93,11 @@ export async function openLogStorage(
   definitions.onChanged = () => log.commitSoon();
   const cleaner = new Cleaner(store, turn);
   log.onCommitted = () => cleaner.consider();
+  // Frees what nobody needs any more, also when the disk is full and nothing else would bring a commit.
+  log.commitSoon();
   const endLog = async (): Promise<void> => {
     await cleaner.stop();
-    await log.flush();
-    await log.close();
+    await log.flush().finally(() => log.close());
   };
   return {
     store,
@@ -101,16 +109,32 @@ export async function openLogStorage(
         visit({ handle: store.handleOf(record), position, sequence, isRedelivered });
       }),
     async abandon() {
-      await endLog();
-      await definitions.close();
+      await endLog().finally(() => definitions.close());
     },
     async close() {
-      await endLog();
-      definitions.put(cleanStopKey, String(log.commitNumber));
-      await definitions.write(definitions.take()!);
-      await definitions.close();
+      try {
+        await endLog();
+        definitions.put(cleanStopKey, String(log.commitNumber));
+        definitions.delete(runningKey);
+        await definitions.write(definitions.take()!);
+      } finally {
+        await definitions.close();
+      }
     },
   };
+}
+
+async function openDefinitions(disk: Disk, content: DefinitionsContent): Promise<DefinitionsLog> {
+  const definitions = await DefinitionsLog.open(disk, content);
+  if (content.values.has(runningKey)) return definitions;
+  try {
+    definitions.put(runningKey, "");
+    await definitions.write(definitions.take()!);
+  } catch (error) {
+    await definitions.close();
+    throw error;
+  }
+  return definitions;
 }
 
 async function readOrCreate(disk: Disk): Promise<DefinitionsContent> {

@@ -103,7 +103,9 @@ export class MemoryStore implements MessageStore {
   }
 
   usage(): StoreUsage {
-    return { messages: this.table.count, memoryBytes: this.slabMemory + this.table.memoryBytes };
+    const idle = this.spare.length + (this.slabs[this.current]?.live === 1 ? 1 : 0);
+    const memoryBytes = this.slabMemory - idle * slabBytes + this.table.usedBytes;
+    return { messages: this.table.count, memoryBytes };
   }
 
   /** Takes over the buffer into which a large message was assembled. */

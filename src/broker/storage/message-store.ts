@@ -62,7 +62,7 @@ export interface MessageStore {
   ): void;
   /** Calls the waiter back once what has been appended and settled until now is committed. */
   awaitCommit(waiter: CommitWaiter): void;
-  /** Messages held and the bytes that they pin in memory. */
+  /** Messages held and the memory that they need. What is on disk and could be dropped does not count. */
   usage(): StoreUsage;
 }
 

@@ -63,7 +63,7 @@ export class MessageTable {
     this.fields = grown;
   }
 
-  get memoryBytes(): number {
-    return this.fields.byteLength;
+  get usedBytes(): number {
+    return this.count * stride * 4;
   }
 }

@@ -44,10 +44,6 @@ export class ChunkCache {
     if (this.spare.length < spareBuffers) this.spare.push(chunk.bytes);
   }
 
-  get memoryBytes(): number {
-    return (this.resident.size + this.spare.length) * this.chunkBytes;
-  }
-
   private makeRoom(): void {
     for (const chunk of this.resident) {
       if (chunk.pins > 0) continue;

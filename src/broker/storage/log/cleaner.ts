@@ -4,11 +4,8 @@ import type { Segment } from "./segment.ts";
 
 /** A log of fewer segments is not worth cleaning. */
 const leastSegments = 4;
-/** Records looked at, and bytes copied, in one turn of the event loop. */
+/** Records looked at in one turn of the event loop. */
 const lookedAtPerTurn = 1 << 16;
-const copiedPerTurn = 1 << 20;
-/** The cleaner waits for the disk while more than this has yet to reach it. */
-const mostPendingBytes = 8 << 20;
 
 /**
  * Copies what is still needed of the oldest segment to the end of the log, so that the segment can be used again: one
@@ -59,6 +56,9 @@ export class Cleaner implements EndOfTurn {
 
   private async clean(segment: Segment): Promise<void> {
     const { table, log } = this.store;
+    // 1 MiB in a turn of the event loop; 8 MiB that have yet to reach the disk.
+    const copiedPerTurn = log.geometry.segmentBytes >> 4;
+    const mostPendingBytes = log.geometry.segmentBytes >> 1;
     const records = await this.recordsOf(segment);
     // In the order of the log, so that each chunk is read once and a queue's messages stay together.
     records.sort((a, b) => table.offset(a) - table.offset(b));

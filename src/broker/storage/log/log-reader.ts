@@ -58,7 +58,7 @@ export async function readLog(files: SegmentFiles, visit: (batch: ReadBatch) => 
     const what = `this is segment ${generation} of the log, which starts with segment ${logStart}; that one is missing`;
     throw new CorruptionError(files.disk.path, file.name, 0, what);
   }
-  const reader = new LogReader(files, visit);
+  const reader = new LogReader(files, visit, logStart);
   for (const file of inLog) await reader.readSegment(file, file === inLog[0]);
   const torn = await reader.findTorn(inLog);
   const { segments, lastCommit, definitions } = reader;
@@ -84,15 +84,17 @@ class LogReader {
   definitions = 0;
   private readonly files: SegmentFiles;
   private readonly visit: (batch: ReadBatch) => void;
-  /** The commit that is being read, or comes next, and the part that is due. -1 before the log's first batch. */
-  private commit = -1;
+  /** The commit that is being read, or comes next, and the part that is due. -1 before a first batch that may be any. */
+  private commit: number;
   private part = 0;
   /** Batches of the commit that is being read. */
   private pending: ReadBatch[] = [];
 
-  constructor(files: SegmentFiles, visit: (batch: ReadBatch) => void) {
+  constructor(files: SegmentFiles, visit: (batch: ReadBatch) => void, logStart: number) {
     this.files = files;
     this.visit = visit;
+    // A log that never moved its start begins with its first commit; of that, a crash may leave any segment.
+    this.commit = logStart === 0 ? 1 : -1;
   }
 
   async readSegment({ slot, file, generation }: SegmentFile, startsLog: boolean): Promise<void> {
@@ -105,7 +107,7 @@ class LogReader {
       for (;;) {
         const header = decodeBatch(bytes, view, at, files.nonce);
         // The first batch of the log may be any part of its commit: earlier ones stood in segments that are not needed.
-        const isFirst = startsLog && index === 0 && at === fileHeaderBytes;
+        const isFirst = this.commit < 0 && startsLog && index === 0 && at === fileHeaderBytes;
         if (header?.generation !== generation || !(isFirst || this.isDue(header))) break;
         const start = at + batchHeaderBytes;
         at = start + header.payloadBytes;

@@ -118,8 +118,7 @@ export class LogStore implements MessageStore {
 
   usage(): StoreUsage {
     const { messages, memoryBytes } = this.memory.usage();
-    const logBytes = this.table.memoryBytes + this.log.cache.memoryBytes + this.long.memoryBytes;
-    return { messages: messages + this.table.count, memoryBytes: memoryBytes + logBytes };
+    return { messages: messages + this.table.count, memoryBytes: memoryBytes + this.table.usedBytes };
   }
 
   /**

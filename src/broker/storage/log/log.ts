@@ -38,8 +38,6 @@ export interface LogState {
 
 /** How long settles may wait for a commit that something else needs. */
 const lazyCommitMs = 20;
-/** Uncommitted bytes past which publishers wait for a commit. */
-const mostUncommittedBytes = 16 << 20;
 
 /**
  * The append-only log: its segments from the oldest to the one being written, and their group commit. While one commit
@@ -74,6 +72,8 @@ export class Log implements EndOfTurn, PoolOwner {
   private lazyDue = false;
   private lazyScheduled = false;
   private failure: Error | undefined;
+  /** Those who wait in {@link flush}, to be told that it has failed. */
+  private readonly flushing = new Set<(reason: Error) => void>();
   private stopped = false;
 
   constructor(state: LogState, options: LogOptions) {
@@ -107,9 +107,10 @@ export class Log implements EndOfTurn, PoolOwner {
 
   /** A publish may be appended: the disk keeps up, and has room beside what the cleaner and settles need. */
   get hasRoom(): boolean {
+    // Publishers wait for a commit when 16 MiB are uncommitted.
     return (
       this.pool.count > reservedSegments &&
-      this.writer.pendingBytes + this.inFlightBytes < mostUncommittedBytes
+      this.writer.pendingBytes + this.inFlightBytes < this.geometry.segmentBytes
     );
   }
 
@@ -170,7 +171,12 @@ export class Log implements EndOfTurn, PoolOwner {
   async flush(): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       if (this.failure) return reject(this.failure);
-      this.waiters.push({ needsDisk: true, beforeCommit() {}, committed: resolve });
+      this.flushing.add(reject);
+      const committed = (): void => {
+        this.flushing.delete(reject);
+        resolve();
+      };
+      this.waiters.push({ needsDisk: true, beforeCommit() {}, committed });
       this.commit();
     });
   }
@@ -204,6 +210,8 @@ export class Log implements EndOfTurn, PoolOwner {
   fail(error: Error): void {
     if (this.failure) return;
     this.failure = error;
+    for (const reject of this.flushing) reject(error);
+    this.flushing.clear();
     this.options.onFailure(error);
   }
 
@@ -220,7 +228,7 @@ export class Log implements EndOfTurn, PoolOwner {
   }
 
   poolFailed(error: unknown): void {
-    this.fail(failed("make or remove a segment file", this.options.disk, error));
+    this.fail(failed("make or remove a segment file in", this.options.disk, error));
   }
 
   private beginSegment(): Segment {

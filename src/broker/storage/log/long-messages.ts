@@ -10,9 +10,6 @@ import {
 import type { Log } from "./log.ts";
 import type { Segment } from "./segment.ts";
 
-/** Bytes of long messages that may be in memory, beside those that have yet to reach the disk. */
-const budgetBytes = 32 << 20;
-
 /** A record in a buffer of its own: its start, up to the stored message, and the stored message. */
 export interface LongRecord {
   readonly head: Uint8Array;
@@ -30,22 +27,25 @@ export interface LongRecord {
  */
 export class LongMessages {
   private readonly log: Log;
+  /** Bytes that may be in memory, beside those that have yet to reach the disk: 32 MiB. */
+  private readonly budgetBytes: number;
   /** In the order in which they came into memory. */
   private readonly resident = new Map<number, LongRecord>();
-  memoryBytes = 0;
+  private memoryBytes = 0;
 
   constructor(log: Log) {
     this.log = log;
+    this.budgetBytes = 2 * log.geometry.segmentBytes;
   }
 
   keep(record: number, long: LongRecord): void {
     this.forget(record);
     this.resident.set(record, long);
     this.memoryBytes += long.bytes.length;
-    if (this.memoryBytes <= budgetBytes) return;
+    if (this.memoryBytes <= this.budgetBytes) return;
     for (const [other, { commit }] of this.resident) {
       if (commit <= this.log.committed && other !== record) this.forget(other);
-      if (this.memoryBytes <= budgetBytes) return;
+      if (this.memoryBytes <= this.budgetBytes) return;
     }
   }
 

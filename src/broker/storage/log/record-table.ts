@@ -115,7 +115,7 @@ export class RecordTable {
     this.fields = grown;
   }
 
-  get memoryBytes(): number {
-    return this.fields.byteLength;
+  get usedBytes(): number {
+    return this.count * stride * 4;
   }
 }

@@ -10,11 +10,13 @@ import type { SegmentFiles } from "./segment-files.ts";
 
 /** The definition that a clean stop leaves: the last commit of the log. */
 export const cleanStopKey = "clean-stop";
+/** The definition that is there from an opening to the next clean stop. */
+export const runningKey = "running";
 
 export interface Recovery {
   readonly state: LogState;
   readonly messages: RecoveredMessages;
-  /** The broker was stopped in order, and nothing was written since. */
+  /** The broker was stopped in order, and not started since: what it then delivers, the log does not tell. */
   readonly wasClean: boolean;
 }
 
@@ -30,7 +32,8 @@ export async function recoverLog(
   const messages = new RecoveredMessages(isKnownQueue);
   const log = await readLog(files, (batch) => messages.read(batch));
   assertComplete(files, definitions, log);
-  const wasClean = definitions.values.get(cleanStopKey) === String(log.lastCommit);
+  const stoppedAt = definitions.values.get(cleanStopKey);
+  const wasClean = stoppedAt === String(log.lastCommit) && !definitions.values.has(runningKey);
   messages.finish(log.segments, files.geometry);
   return {
     messages,

@@ -84,8 +84,11 @@ export class SegmentFiles {
     const header = decodeFileHeader(bytes.subarray(0, count));
     if (header === "blank") return false;
     const { path } = this.disk;
-    if (header === "damaged")
+    if (header === "damaged") {
+      // The header itself was being written at the crash: all behind it is as it was made.
+      if (await isZeroFrom(file, fileHeaderBytes)) return false;
       throw new CorruptionError(path, file.name, 0, "this is not the start of a segment");
+    }
     if (header.version !== formatVersion) {
       throw new StorageError(
         `${path}/${file.name} has format version ${header.version}; this Warren reads version ${formatVersion}. ` +
@@ -141,5 +144,14 @@ export class SegmentFiles {
 
   async close(): Promise<void> {
     await Promise.all(this.opened.map((file) => file.close()));
+  }
+}
+
+async function isZeroFrom(file: DiskFile, position: number): Promise<boolean> {
+  const bytes = new Uint8Array(64 << 10);
+  for (let at = position; ; at += bytes.length) {
+    const count = await file.read(bytes, at);
+    if (bytes.subarray(0, count).some((octet) => octet !== 0)) return false;
+    if (count < bytes.length) return true;
   }
 }

@@ -104,7 +104,11 @@ export class SegmentPool {
         this.owner.poolChanged();
       }
     } catch (error) {
-      if (!isWantOfRoom(error)) return this.owner.poolFailed(error);
+      if (!isWantOfRoom(error)) {
+        // Trying again would fail again, at once.
+        this.closed = true;
+        return this.owner.poolFailed(error);
+      }
       this.isFull = true;
       this.owner.poolChanged();
       this.clock.after(retryMs, () => {
