@@ -31,7 +31,7 @@ export const comparedArguments: readonly string[] = [...checks.keys()];
  * silently ignored them would keep or lose messages against its owner's will.
  */
 const refused = new Set(
-  comparedArguments.filter((name) => name !== "x-queue-type" && name !== "x-queue-mode"),
+  comparedArguments.filter((name) => !["x-queue-type", "x-queue-mode", "x-max-length"].includes(name)),
 );
 
 /** @throws ChannelError 406 for an ill-typed value; ConnectionError 540 for what is not carried out yet. */

@@ -3,7 +3,7 @@ import { describeEachBroker, queueState } from "../support/brokers.ts";
 import { deliveredUntilNow } from "../support/deliveries.ts";
 import { startProgram } from "../support/python-program.ts";
 
-describeEachBroker("pika: one producer, one queue, one consumer", (broker, brokerName) => {
+describeEachBroker("pika: one producer, one queue, one consumer", (broker) => {
   test("c1 the default exchange routes by queue name", async () => {
     const [queue, other] = [broker().queueName("hello"), broker().queueName("other")];
     const receiver = startProgram(broker(), "receive.py", queue);
@@ -68,19 +68,14 @@ describeEachBroker("pika: one producer, one queue, one consumer", (broker, broke
     expect(await receiver.next("received")).toMatchObject({ body: "early", redelivered: false });
   });
 
-  // Warren does not have x-max-length yet: with "fails", this test tells when it does.
-  test(
-    "b6 messages are kept up to the queue's maximum length, the newest ones",
-    { fails: brokerName === "warren" },
-    async () => {
-      const queue = broker().queueName("short");
-      await startProgram(broker(), "send.py", "--max-length", "3", "--count", "5", queue).finished();
-      expect(await queueState(broker(), queue)).toEqual({ ready: 3, consumers: 0 });
+  test("b6 messages are kept up to the queue's maximum length, the newest ones", async () => {
+    const queue = broker().queueName("short");
+    await startProgram(broker(), "send.py", "--max-length", "3", "--count", "5", queue).finished();
+    expect(await queueState(broker(), queue)).toEqual({ ready: 3, consumers: 0 });
 
-      const receiver = startProgram(broker(), "receive.py", "--max-length", "3", queue);
-      expect(bodies(await receiver.take("received", 3))).toEqual(["3", "4", "5"]);
-    },
-  );
+    const receiver = startProgram(broker(), "receive.py", "--max-length", "3", queue);
+    expect(bodies(await receiver.take("received", 3))).toEqual(["3", "4", "5"]);
+  });
 
   test("c2 declaring is idempotent, on both sides", async () => {
     const queue = broker().queueName("hello");

@@ -1,5 +1,5 @@
 /** Hot path: every message passes `offer` or `enqueue`, and `dispatch`. Benchmark: T16, P1K in bench/. */
-import type { FieldTable } from "../../wire/index.ts";
+import { fieldText, type FieldTable } from "../../wire/index.ts";
 import { MessageView, type Destination, type MessageHandle, type MessageStore } from "../storage/index.ts";
 import { positionShift, ReadyMessages, redelivered } from "./ready-messages.ts";
 
@@ -42,6 +42,8 @@ export class Queue implements Destination {
   nextSequence = 1;
   deleted = false;
   private readonly store: MessageStore;
+  /** Ready messages kept at most; the oldest go first. */
+  private readonly maxLength: number;
   private readonly ready = new ReadyMessages();
   private readonly located = new MessageView();
   private readonly allConsumers = new Set<QueueConsumer>();
@@ -60,6 +62,8 @@ export class Queue implements Destination {
     this.exclusiveOwner = options.exclusiveOwner;
     this.arguments = options.arguments;
     this.store = store;
+    const maxLength = options.arguments.get("x-max-length");
+    this.maxLength = maxLength ? Number(fieldText(maxLength)) : Number.POSITIVE_INFINITY;
   }
 
   get readyCount(): number {
@@ -108,6 +112,7 @@ export class Queue implements Destination {
       }
     }
     this.ready.push(handle, flags, sequence);
+    while (this.ready.count > this.maxLength) this.dropFirst();
   }
 
   /** Takes back a message that survived an earlier life of the broker. They come in the order of their sequences. */
@@ -183,12 +188,8 @@ export class Queue implements Destination {
 
   /** Drops all ready messages, not the unacknowledged ones. */
   purge(): number {
-    const { ready } = this;
-    const purged = ready.count;
-    while (ready.count > 0) {
-      ready.shift();
-      this.store.settle(ready.handle, ready.flags >> positionShift, this, ready.sequence);
-    }
+    const purged = this.ready.count;
+    while (this.ready.count > 0) this.dropFirst();
     return purged;
   }
 
@@ -206,6 +207,12 @@ export class Queue implements Destination {
       this.store.drop(ready.handle, ready.flags >> positionShift);
     }
     return dropped;
+  }
+
+  private dropFirst(): void {
+    const { ready } = this;
+    ready.shift();
+    this.store.settle(ready.handle, ready.flags >> positionShift, this, ready.sequence);
   }
 
   private hand(

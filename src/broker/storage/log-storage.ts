@@ -114,7 +114,7 @@ export async function openLogStorage(
     async close() {
       try {
         await endLog();
-        definitions.put(cleanStopKey, String(log.commitNumber));
+        definitions.put(cleanStopKey, String(log.committed));
         definitions.delete(runningKey);
         await definitions.write(definitions.take()!);
       } finally {

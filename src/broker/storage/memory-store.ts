@@ -2,7 +2,7 @@
  * Hot path: appends and finds every message that is not handed over at once. Benchmark: P1K, publish-only, drain in bench/.
  *
  * Messages live in slabs: large buffers filled one after the other and used again when their last message is settled.
- * A message larger than a slab's quarter has a buffer of its own, which is never used again, so that it may be sent
+ * When only a little of several is still needed, that is copied together, so that an old message does not pin a slab. A message larger than a slab's quarter has a buffer of its own, which is never used again, so that it may be sent
  * without a copy.
  */
 import type { EventLoopTurn } from "../../base/index.ts";
@@ -11,6 +11,7 @@ import type { CommitWaiter, Destination, MessageHandle, MessageStore, StoreUsage
 import {
   readStored,
   storedBytes,
+  storedBytesAt,
   storedHeaderBytes,
   writeStored,
   writeStoredHeader,
@@ -21,12 +22,17 @@ const slabBytes = 4 << 20;
 const ownSlabBytes = slabBytes >> 2;
 /** Empty slabs kept for reuse; further ones go back to the system. */
 const spareSlabs = 8;
+/** A slab with less that is still needed is worth emptying, once there are so many of them. */
+const sparseBytes = slabBytes >> 2;
+const sparseSlabs = 8;
 
 interface Slab {
   bytes: Uint8Array;
   view: DataView;
   /** Messages in it; the slab that is being filled counts one more, so that it is not recycled meanwhile. */
   live: number;
+  /** Bytes of those messages. */
+  liveBytes: number;
   owned: boolean;
 }
 
@@ -67,6 +73,7 @@ export class MemoryStore implements MessageStore {
     }
     const slab = this.slabs[index];
     slab.live++;
+    slab.liveBytes += size;
     writeStored(slab.bytes, slab.view, at, message);
     return this.table.add(index, at, count);
   }
@@ -84,8 +91,12 @@ export class MemoryStore implements MessageStore {
   returned(): void {}
 
   drop(handle: MessageHandle): void {
-    const index = this.table.slab(handle);
-    if (this.table.release(handle)) this.leaveSlab(index);
+    const { table } = this;
+    const index = table.slab(handle);
+    const at = table.offset(handle);
+    if (!table.release(handle)) return;
+    this.slabs[index].liveBytes -= storedBytesAt(this.slabs[index].view, at);
+    this.leaveSlab(index);
   }
 
   /** Memory is as safe as it gets: the commit is the end of this turn, when confirms gather into one frame anyway. */
@@ -114,6 +125,7 @@ export class MemoryStore implements MessageStore {
     writeStoredHeader(message.view, at, message);
     const index = this.addSlab(message.bytes, true);
     this.slabs[index].live++;
+    this.slabs[index].liveBytes += storedBytes(message);
     return this.table.add(index, at, count);
   }
 
@@ -124,11 +136,38 @@ export class MemoryStore implements MessageStore {
     this.slabs[this.current].live = 1;
     this.currentEnd = 0;
     if (filled >= 0) this.leaveSlab(filled);
+    this.evacuate();
+  }
+
+  /** Copies what is still needed of sparse slabs to the slab that is being filled: it all fits into a few. */
+  private evacuate(): void {
+    const { table, slabs } = this;
+    const isSparse = slabs.map(
+      ({ owned, live, liveBytes }, index) =>
+        !owned && live > 0 && liveBytes < sparseBytes && index !== this.current,
+    );
+    if (isSparse.filter(Boolean).length < sparseSlabs) return;
+    for (let handle = 0; handle < table.size; handle++) {
+      const from = table.slab(handle);
+      if (from < 0 || !isSparse[from]) continue;
+      const { bytes, view } = slabs[from];
+      const at = table.offset(handle);
+      const size = storedBytesAt(view, at);
+      if (this.currentEnd + size > slabBytes) return;
+      const slab = slabs[this.current];
+      slab.bytes.set(bytes.subarray(at, at + size), this.currentEnd);
+      slab.live++;
+      slab.liveBytes += size;
+      table.move(handle, this.current, this.currentEnd);
+      this.currentEnd = (this.currentEnd + size + 3) & ~3;
+      slabs[from].liveBytes -= size;
+      this.leaveSlab(from);
+    }
   }
 
   private addSlab(bytes: Uint8Array, owned: boolean): number {
     this.slabMemory += bytes.length;
-    return this.placeSlab({ bytes, view: new DataView(bytes.buffer), live: 0, owned });
+    return this.placeSlab({ bytes, view: new DataView(bytes.buffer), live: 0, liveBytes: 0, owned });
   }
 
   private placeSlab(slab: Slab): number {
@@ -151,5 +190,6 @@ const emptySlab: Slab = {
   bytes: new Uint8Array(0),
   view: new DataView(new ArrayBuffer(0)),
   live: 0,
+  liveBytes: 0,
   owned: false,
 };

@@ -33,7 +33,8 @@ export interface CommitWaiter {
 /** Keeps the messages of all queues of a broker, each once, however many queues it is in. */
 export interface MessageStore {
   /**
-   * Copies a message once for the first `count` of `destinations`, each of which holds one reference to it then.
+   * Copies a message once for the first `count` of `destinations`, each of which holds one reference to it then. The
+   * message's bytes must not be the store's own, as {@link locate} shows them: they may be moved meanwhile.
    * The caller enqueues it at once, so that each queue gives it its `nextSequence`, and remembers for each queue its
    * position among the destinations.
    */

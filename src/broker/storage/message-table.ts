@@ -8,18 +8,22 @@ const stride = 3;
 const initialCapacity = 1024;
 
 export class MessageTable {
-  /** Per handle: slab, offset in the slab, references. A free handle holds the next free one as its slab. */
+  /**
+   * Per handle: slab, offset in the slab, references. A free handle holds -2 - the next free one as its slab, so that no
+   * slab is mistaken for it.
+   */
   private fields = new Int32Array(initialCapacity * stride);
-  private nextUnused = 0;
+  /** Handles from 0 up to this were given out once. */
+  size = 0;
   private firstFree = -1;
   count = 0;
 
   add(slab: number, offset: number, references: number): number {
     let handle = this.firstFree;
     if (handle >= 0) {
-      this.firstFree = this.fields[handle * stride]!;
+      this.firstFree = -2 - this.fields[handle * stride];
     } else {
-      handle = this.nextUnused++;
+      handle = this.size++;
       if (handle * stride === this.fields.length) this.grow();
     }
     const at = handle * stride;
@@ -30,6 +34,7 @@ export class MessageTable {
     return handle;
   }
 
+  /** Negative when the handle is free. */
   slab(handle: number): number {
     return this.fields[handle * stride];
   }
@@ -38,11 +43,17 @@ export class MessageTable {
     return this.fields[handle * stride + 1];
   }
 
+  /** The message has been copied. */
+  move(handle: number, slab: number, offset: number): void {
+    this.fields[handle * stride] = slab;
+    this.fields[handle * stride + 1] = offset;
+  }
+
   /** Takes one reference away; true when it was the last, and the handle free again. */
   release(handle: number): boolean {
     const at = handle * stride;
     if (--this.fields[at + 2] > 0) return false;
-    this.fields[at] = this.firstFree;
+    this.fields[at] = -2 - this.firstFree;
     this.firstFree = handle;
     this.count--;
     if (this.count === 0) this.reset();
@@ -51,7 +62,7 @@ export class MessageTable {
 
   /** An empty table forgets the order in which handles were freed, and the memory that a past backlog took. */
   private reset(): void {
-    this.nextUnused = 0;
+    this.size = 0;
     this.firstFree = -1;
     if (this.fields.length > initialCapacity * stride * 64)
       this.fields = new Int32Array(initialCapacity * stride);

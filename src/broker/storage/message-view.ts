@@ -34,6 +34,13 @@ export function storedBytes(message: MessageView): number {
   return storedHeaderBytes + message.routeLength + message.propertiesLength + message.bodyLength;
 }
 
+/** How many bytes the message stored at `at` takes. */
+export function storedBytesAt(view: DataView, at: number): number {
+  return (
+    storedHeaderBytes + view.getInt32(at, true) + view.getInt32(at + 4, true) + view.getInt32(at + 8, true)
+  );
+}
+
 /** Stores a message at `at`. */
 export function writeStored(bytes: Uint8Array, view: DataView, at: number, message: MessageView): void {
   const { routeLength, propertiesLength, bodyLength } = message;

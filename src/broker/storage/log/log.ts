@@ -215,12 +215,13 @@ export class Log implements EndOfTurn, PoolOwner {
     this.options.onFailure(error);
   }
 
-  /** Ends what is under way and closes the files. What was not committed before is not. */
+  /** Ends what is under way and closes the files. What was not committed before is not. Rejects when the disk has failed. */
   async close(): Promise<void> {
     this.stopped = true;
     await this.committing;
     await this.pool.close();
     await Promise.all(this.segments.map(({ file }) => file.close()));
+    if (this.failure) throw this.failure;
   }
 
   poolChanged(): void {
