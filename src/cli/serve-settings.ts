@@ -10,6 +10,9 @@ export interface ServeSettings {
   user: string;
   password: string;
   memory: boolean;
+  /** In bytes; undefined leaves the broker's default. */
+  memoryLimit: number | undefined;
+  diskFreeLimit: number | undefined;
   logLevel: "debug" | "info" | "warn" | "error" | "silent";
 }
 
@@ -37,6 +40,8 @@ export const settings: readonly Setting[] = [
   setting("user", "--user <name>", "the first user", "guest", text, "RABBITMQ_DEFAULT_USER"),
   setting("password", "--password <text>", "and its password", "guest", text, "RABBITMQ_DEFAULT_PASS"),
   setting("memory", "--memory", "keep everything in memory: nothing survives a restart", false, flag),
+  setting("memoryLimit", "--memory-limit <size>", "of messages; publishers wait beyond", undefined, size),
+  setting("diskFreeLimit", "--disk-free-limit <size>", "publishers wait below", undefined, size),
   setting("logLevel", "--log-level <level>", "debug, info, warn, error or silent", "info", logLevel),
 ];
 
@@ -105,6 +110,18 @@ function port(value: string, origin: string): number {
     throw new Error(`${origin}: '${value}' is not a port; give a number from 0 to 65535`);
   }
   return number;
+}
+
+/** A number of bytes, or of a unit that stands behind it. */
+function size(value: string, origin: string): number {
+  const [, digits, unit] = /^(\d+)\s*([kmg]i?b|b)?$/i.exec(value.trim()) ?? [];
+  if (digits === undefined) {
+    throw new Error(
+      `${origin}: '${value}' is not a size; give a number of bytes, or one with a unit: 512MB, 2GiB`,
+    );
+  }
+  const [scale = "b", binary] = (unit ?? "b").toLowerCase();
+  return Number(digits) * (binary === "i" ? 1024 : 1000) ** "bkmg".indexOf(scale);
 }
 
 function flag(value: string, origin: string): boolean {

@@ -33,6 +33,8 @@ async function serve(chosen: ServeSettings, version: string): Promise<void> {
     user: chosen.user,
     password: chosen.password,
     dataDir: chosen.memory ? undefined : chosen.data,
+    memoryLimitBytes: chosen.memoryLimit,
+    diskFreeLimitBytes: chosen.diskFreeLimit,
     logger,
     onStorageFailure: (error) => {
       process.stderr.write(`${error.message}\n`);

@@ -99,6 +99,12 @@ describe("warren serve", () => {
       memory: true,
     });
 
+    const limits = resolveSettings({ memoryLimit: "2GiB" }, { WARREN_DISK_FREE_LIMIT: "50 MB" }, undefined);
+    expect(limits).toMatchObject({ memoryLimit: 2 ** 31, diskFreeLimit: 50_000_000 });
+    expect(() => resolveSettings({ memoryLimit: "much" }, {}, undefined)).toThrow(
+      /--memory-limit: 'much' is not a size/,
+    );
+
     writeFileSync(file, JSON.stringify({ prot: 5672 }));
     expect(() => resolveSettings({}, {}, file)).toThrow(/unknown setting "prot".*port/);
     writeFileSync(file, "port = 5672");
