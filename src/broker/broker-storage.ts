@@ -9,8 +9,11 @@ import {
   openNodeDisk,
   type Definitions,
   type Disk,
+  type LogStore,
   type MessageStore,
+  type StoppedQueue,
 } from "./storage/index.ts";
+import type { Queue } from "./queues/index.ts";
 import type { VirtualHost } from "./virtual-host.ts";
 
 /** Where a broker keeps things: in memory, or in a data directory. */
@@ -41,6 +44,33 @@ export interface BrokerStorageOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly onFailure: (error: Error) => void;
+}
+
+/** What a queue has in the log, for the next start. The queue is empty then. */
+function stopped(queue: Queue, store: LogStore): StoppedQueue {
+  const most = queue.readyCount;
+  const records = new Int32Array(most);
+  const positions = new Int32Array(most);
+  const sequences = new Float64Array(most);
+  const deliveries = new Int32Array(most);
+  let count = 0;
+  queue.takeAll((handle, position, sequence, isRedelivered) => {
+    const record = store.recordOf(handle);
+    if (record < 0) return;
+    records[count] = record;
+    positions[count] = position;
+    sequences[count] = sequence;
+    deliveries[count++] = isRedelivered ? 1 : 0;
+  });
+  const { id, nextSequence } = queue;
+  return {
+    id,
+    nextSequence,
+    records: records.subarray(0, count),
+    positions: positions.subarray(0, count),
+    sequences: sequences.subarray(0, count),
+    deliveries: deliveries.subarray(0, count),
+  };
 }
 
 /** @throws StorageError, CorruptionError */
@@ -107,8 +137,9 @@ async function diskStorage(
     flush: () => log.flush(),
     async close(vhosts) {
       try {
-        for (const vhost of vhosts) for (const queue of vhost.allQueues) queue.noteRedelivered();
-        await storage.close();
+        const queues = vhosts.flatMap((vhost) => [...vhost.allQueues]).filter(({ survives }) => survives);
+        for (const queue of queues) queue.noteRedelivered();
+        await storage.close(queues.map((queue) => stopped(queue, store)));
       } finally {
         release();
       }

@@ -70,7 +70,7 @@ export interface Broker extends AsyncDisposable {
   readonly url: string;
   /**
    * Stops: takes no new connections, tells clients 320 CONNECTION_FORCED, and closes what has not closed after
-   * `timeoutMs` (default 5 000). Stopping twice is fine.
+   * `timeoutMs` (default 5 000). Stopping twice is fine. Rejects when the data directory could not be written to the end.
    */
   stop(timeoutMs?: number): Promise<void>;
   /** What the broker holds in memory. */
@@ -212,7 +212,8 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
     alarms.stop();
     gate.stop();
     // What has been published until now is confirmed before its connections are closed.
-    await storage.flush();
+    // If the storage has failed, that was told already, and the end of this says it again.
+    await storage.flush().catch(() => {});
     for (const connection of connections)
       connection.close(ReplyCode.ConnectionForced, "broker is shutting down");
     await new Promise<void>((resolve) => {

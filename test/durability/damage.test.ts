@@ -302,11 +302,12 @@ const damages: {
     kept: upTo(45).slice(1),
   },
   {
-    what: "a torn last commit though the broker was stopped in order",
+    what: "a torn last commit, and no checkpoint, though the broker was stopped in order",
     base: "stopped",
     damage: (directory) => {
       const last = batchesIn(directory).at(-1)!;
       change(directory, last.file, (bytes) => (bytes[last.offset + 70] ^= 1));
+      rmSync(join(directory, "checkpoint"));
     },
     refusal: /the log ends with commit \d+, but had \d+ when the broker was stopped/,
     kept: upTo(29),
@@ -398,6 +399,41 @@ const refusals: typeof damages = [
     refusal: /definitions\.log/,
   },
 ];
+
+describe("a data directory that was stopped in order", () => {
+  test("starts from its checkpoint, and without one, or with a damaged one, from the log", async () => {
+    expect((await startOn(copyOf(bases.stopped))).numbers).toEqual(all);
+    const without = copyOf(bases.stopped);
+    rmSync(join(without, "checkpoint"));
+    expect((await startOn(without)).numbers).toEqual(all);
+    const damaged = copyOf(bases.stopped);
+    change(damaged, "checkpoint", (bytes) => (bytes[100] ^= 1));
+    expect((await startOn(damaged)).numbers).toEqual(all);
+  });
+
+  test("a flipped bit: found when the message is read, which ends the broker, and refused from then on", async () => {
+    const directory = copyOf(bases.stopped);
+    const { file, offset } = messageBatch(directory, 10);
+    change(directory, file, (bytes) => (bytes[offset + 150] ^= 4));
+    const failures: string[] = [];
+    const broker = await startBroker({
+      port: 0,
+      dataDir: directory,
+      onStorageFailure: (error) => failures.push(error.message),
+    });
+    const connection = await connect(broker.url);
+    connection.on("error", () => {});
+    const closed = new Promise((resolve) => connection.on("close", resolve));
+    const channel = await connection.createChannel();
+    channel.on("error", () => {});
+    await expect(channel.get("q")).rejects.toThrow();
+    await closed;
+    expect(failures).toEqual([expect.stringMatching(/is damaged at byte \d+: what was written there/)]);
+    await expect(broker.stop()).rejects.toThrow("is damaged");
+    await expect(startBroker({ port: 0, dataDir: directory })).rejects.toThrow("cannot be read");
+    expect((await checkData(directory)).status).toBe(1);
+  });
+});
 
 describe("a damaged data directory", () => {
   test.each([...damages, ...refusals])(

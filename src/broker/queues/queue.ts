@@ -127,6 +127,17 @@ export class Queue implements Destination {
     });
   }
 
+  /** Takes out all ready messages, in order. The store is not told. */
+  takeAll(
+    visit: (handle: MessageHandle, position: number, sequence: number, isRedelivered: boolean) => void,
+  ): void {
+    const { ready } = this;
+    while (ready.count > 0) {
+      ready.shift();
+      visit(ready.handle, ready.flags >> positionShift, ready.sequence, (ready.flags & redelivered) !== 0);
+    }
+  }
+
   /** Delivers while there are messages and consumers with credit. */
   dispatch(): void {
     const { ready, located } = this;

@@ -1,6 +1,6 @@
 import { definitionsFile, readDefinitions, type DefinitionsContent } from "./definitions-log.ts";
 import type { Disk } from "./disk.ts";
-import { recoverLog } from "./log/recovery.ts";
+import { readWholeLog } from "./log/recovery.ts";
 import { SegmentFiles } from "./log/segment-files.ts";
 import { StorageError } from "./storage-error.ts";
 
@@ -43,7 +43,8 @@ export async function checkData(
   const definitions = await tell(damage, () => readExisting(disk));
   const files = definitions && (await tell(damage, () => SegmentFiles.open(disk, definitions.nonce)));
   const known = queueIds(definitions?.values ?? new Map());
-  const recovery = files && (await tell(damage, () => recoverLog(files, definitions, (id) => known.has(id))));
+  const recovery =
+    files && (await tell(damage, () => readWholeLog(files, definitions, (id) => known.has(id))));
   if (definitions && definitions.tornBytes > 0)
     leftovers.push(`${definitionsFile}: ${definitions.tornBytes} bytes of an entry`);
   for (const name of files?.unfinished ?? []) leftovers.push(`${name}: a segment that was being made`);

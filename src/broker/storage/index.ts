@@ -3,6 +3,8 @@ export { NoDefinitions, type Definitions } from "./definitions.ts";
 export type { Disk } from "./disk.ts";
 export { lockDirectory } from "./directory-lock.ts";
 export { openLogStorage } from "./log-storage.ts";
+export type { StoppedQueue } from "./log/checkpoint.ts";
+export type { LogStore } from "./log/log-store.ts";
 export {
   mostDestinations,
   type CommitWaiter,

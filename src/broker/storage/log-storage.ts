@@ -8,6 +8,7 @@ import {
 } from "./definitions-log.ts";
 import type { Disk } from "./disk.ts";
 import { Cleaner } from "./log/cleaner.ts";
+import { writeCheckpoint, type StoppedQueue } from "./log/checkpoint.ts";
 import { defaultGeometry, type Geometry } from "./log/geometry.ts";
 import { LogStore } from "./log/log-store.ts";
 import { Log } from "./log/log.ts";
@@ -51,8 +52,11 @@ export interface LogStorage {
   readonly definitions: DefinitionsLog;
   /** Gives back what survived in a queue, in order. Returns the sequence that its next message gets. Once per queue. */
   restore(queueId: number, visit: (message: SurvivingMessage) => void): number;
-  /** Writes what has gathered, notes that the stop was in order, and closes the files. */
-  close(): Promise<void>;
+  /**
+   * Writes what has gathered, notes that the stop was in order, and closes the files. With `queues` given, the next start
+   * need not read the log.
+   */
+  close(queues?: readonly StoppedQueue[]): Promise<void>;
   /** Writes what has gathered and closes the files, as if the broker had been killed then. */
   abandon(): Promise<void>;
 }
@@ -97,7 +101,11 @@ export async function openLogStorage(
   log.commitSoon();
   const endLog = async (): Promise<void> => {
     await cleaner.stop();
-    await log.flush().finally(() => log.close());
+    try {
+      await log.flush();
+    } finally {
+      await log.close();
+    }
   };
   return {
     store,
@@ -109,11 +117,16 @@ export async function openLogStorage(
         visit({ handle: store.handleOf(record), position, sequence, isRedelivered });
       }),
     async abandon() {
-      await endLog().finally(() => definitions.close());
-    },
-    async close() {
       try {
         await endLog();
+      } finally {
+        await definitions.close();
+      }
+    },
+    async close(queues) {
+      try {
+        await endLog();
+        if (queues) await writeCheckpoint(disk, log, store.table, queues);
         definitions.put(cleanStopKey, String(log.committed));
         definitions.delete(runningKey);
         await definitions.write(definitions.take()!);

@@ -112,6 +112,11 @@ export class LogStore implements MessageStore {
     return record << 1;
   }
 
+  /** The record behind a handle; -1 for a message that is kept in memory only. */
+  recordOf(handle: MessageHandle): number {
+    return handle & inMemory ? -1 : handle >> 1;
+  }
+
   awaitCommit(waiter: CommitWaiter): void {
     this.log.awaitCommit(waiter);
   }

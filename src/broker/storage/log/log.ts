@@ -127,6 +127,11 @@ export class Log implements EndOfTurn, PoolOwner {
     return false;
   }
 
+  /** The generation with which the log begins. */
+  get start(): number {
+    return this.logStart;
+  }
+
   /** Bytes of the log's files, and of the free ones. */
   get diskBytes(): number {
     return (this.segments.length + this.pool.count) * this.geometry.segmentBytes;

@@ -9,6 +9,13 @@ const initialCapacity = 1024;
 /** Positions kept as bits in the table itself; a message with more queues has a bit set of its own. */
 const inlinePositions = 31;
 
+export interface TableContent {
+  readonly fields: Int32Array;
+  readonly freeList: number;
+  readonly count: number;
+  readonly manyPositions: Map<number, Uint8Array>;
+}
+
 export class RecordTable {
   /**
    * Per handle: segment's slot, offset of the stored message in the segment, bytes of the record, references, bits of the
@@ -16,11 +23,28 @@ export class RecordTable {
    * one as its slot, so that no slot is mistaken for it.
    */
   private fields = new Int32Array(initialCapacity * stride);
-  private readonly manyPositions = new Map<number, Uint8Array>();
+  private manyPositions = new Map<number, Uint8Array>();
   private firstFree = -1;
   /** Handles from 0 up to this were given out once. */
   size = 0;
   count = 0;
+
+  /** All that the table holds, for {@link load}. The arrays are the table's own. */
+  dump(): TableContent {
+    const { firstFree: freeList, count, manyPositions } = this;
+    return { fields: this.fields.subarray(0, this.size * stride), freeList, count, manyPositions };
+  }
+
+  static load({ fields, freeList, count, manyPositions }: TableContent): RecordTable {
+    const table = new RecordTable();
+    while (table.fields.length < fields.length) table.fields = new Int32Array(table.fields.length * 2);
+    table.fields.set(fields);
+    table.size = fields.length / stride;
+    table.firstFree = freeList;
+    table.count = count;
+    table.manyPositions = manyPositions;
+    return table;
+  }
 
   /** Adds a message with `references` queues, of which none is durable until {@link setLive} says so. */
   add(slot: number, offset: number, bytes: number, references: number): number {

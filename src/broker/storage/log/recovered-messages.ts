@@ -14,11 +14,18 @@ import { RecordTable } from "./record-table.ts";
 /** A message in a queue, as it was found in the log. */
 export type RestoreMessage = (record: number, position: number, sequence: number, deliveries: number) => void;
 
+/** The messages that were found in a data directory. */
+export interface SurvivingMessages {
+  readonly table: RecordTable;
+  /** Gives back all messages of a queue in order, and forgets them; returns the first sequence that it never had. */
+  restore(queueId: number, visit: RestoreMessage): number;
+}
+
 /**
  * The index that reading the log's records builds: which messages which queues still have, in the order of their sequences.
  * A record that comes again (the cleaner has copied it) replaces the earlier one.
  */
-export class RecoveredMessages {
+export class RecoveredMessages implements SurvivingMessages {
   readonly table: RecordTable = new RecordTable();
   private readonly isKnownQueue: (queueId: number) => boolean;
   private readonly queues = new Map<number, RecoveredQueue>();
@@ -79,7 +86,6 @@ export class RecoveredMessages {
     }
   }
 
-  /** Gives back all messages of a queue in order, and forgets them; returns the first sequence that it never had. */
   restore(queueId: number, visit: RestoreMessage): number {
     const queue = this.queues.get(queueId);
     if (!queue) return 1;

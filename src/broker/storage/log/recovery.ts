@@ -2,9 +2,10 @@ import { definitionsFile, keepBroken, type DefinitionsContent } from "../definit
 import { writeFully } from "../disk.ts";
 import { CorruptionError } from "../storage-error.ts";
 import { batchHeaderBytes } from "./format.ts";
+import { readCheckpoint, type Checkpoint } from "./checkpoint.ts";
 import type { LogState } from "./log.ts";
 import { readLog, type ReadLog, type Torn } from "./log-reader.ts";
-import { RecoveredMessages } from "./recovered-messages.ts";
+import { RecoveredMessages, type SurvivingMessages } from "./recovered-messages.ts";
 import type { Segment } from "./segment.ts";
 import type { SegmentFiles } from "./segment-files.ts";
 
@@ -15,16 +16,48 @@ export const runningKey = "running";
 
 export interface Recovery {
   readonly state: LogState;
-  readonly messages: RecoveredMessages;
+  readonly messages: SurvivingMessages;
   /** The broker was stopped in order, and not started since: what it then delivers, the log does not tell. */
   readonly wasClean: boolean;
 }
 
 /**
- * Reads the log into an index of the messages that queues still have.
+ * Finds the messages that queues still have: by the checkpoint of an orderly stop, or by reading the log.
  * @throws CorruptionError, StorageError
  */
 export async function recoverLog(
+  files: SegmentFiles,
+  definitions: DefinitionsContent,
+  isKnownQueue: (queueId: number) => boolean,
+): Promise<Recovery> {
+  const stoppedAt = definitions.values.get(cleanStopKey);
+  if (stoppedAt !== undefined && !definitions.values.has(runningKey)) {
+    const checkpoint = await readCheckpoint(files, Number(stoppedAt));
+    if (checkpoint) return fromCheckpoint(files, checkpoint);
+  }
+  return readWholeLog(files, definitions, isKnownQueue);
+}
+
+function fromCheckpoint(files: SegmentFiles, checkpoint: Checkpoint): Recovery {
+  const { messages, segments, lastCommit, logStart } = checkpoint;
+  const inLog = new Set(segments.map(({ slot }) => slot));
+  const free = [...files.blank, ...files.used.filter(({ slot }) => !inLog.has(slot))];
+  const { geometry, nonce } = files;
+  const lastGeneration = lastGenerationOf(files);
+  const state = { geometry, nonce, segments, free, torn: [], lastGeneration, lastCommit, logStart };
+  return { messages, wasClean: true, state };
+}
+
+/** A commit that is cut off may have used generations that nothing shows any more: one for each file at most. */
+function lastGenerationOf({ used, blank }: SegmentFiles): number {
+  return (used.at(-1)?.generation ?? 0) + used.length + blank.length;
+}
+
+/**
+ * Finds the messages by reading all of the log, and checks all of it.
+ * @throws CorruptionError, StorageError
+ */
+export async function readWholeLog(
   files: SegmentFiles,
   definitions: DefinitionsContent,
   isKnownQueue: (queueId: number) => boolean,
@@ -44,8 +77,7 @@ export async function recoverLog(
       segments: log.segments,
       free: log.free,
       torn: log.torn,
-      // A commit that is cut off may have used generations that nothing shows any more: one for each file at most.
-      lastGeneration: (files.used.at(-1)?.generation ?? 0) + files.used.length + files.blank.length,
+      lastGeneration: lastGenerationOf(files),
       lastCommit: log.lastCommit,
       logStart: log.logStart,
     },
