@@ -28,6 +28,8 @@ export interface Contestant {
 
 export interface WarrenOptions {
   inMemory: boolean;
+  /** Another build's `dist/cli/main.js`. */
+  program?: string;
 }
 
 const WARREN_PROGRAM = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
@@ -66,7 +68,7 @@ async function startWarren(options: WarrenOptions): Promise<Started> {
   const flags = ["--port", String(port), "--http-port", String(httpPort), "--host", HOST];
   if (options.inMemory) flags.push("--memory");
   // In a directory of its own, since by default that is where the data goes.
-  const child = spawn(process.execPath, [WARREN_PROGRAM, "serve", ...flags], {
+  const child = spawn(process.execPath, [options.program ?? WARREN_PROGRAM, "serve", ...flags], {
     cwd: directory,
     stdio: ["ignore", log, log],
   });

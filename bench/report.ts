@@ -83,7 +83,7 @@ function row(label: string, unit: string, warren: number | undefined, rabbitmq: 
   return { label, unit, warren, rabbitmq, ratio: warren && rabbitmq ? warren / rabbitmq : undefined };
 }
 
-function medianValue(values: number[]): number | undefined {
+export function medianValue(values: number[]): number | undefined {
   if (values.length === 0) return undefined;
   const sorted = values.toSorted((a, b) => a - b);
   const middle = sorted.length >> 1;
