@@ -137,7 +137,10 @@ async function diskStorage(
     flush: () => log.flush(),
     async close(vhosts) {
       try {
-        const queues = vhosts.flatMap((vhost) => [...vhost.allQueues]).filter(({ survives }) => survives);
+        const all = vhosts.flatMap((vhost) => [...vhost.allQueues]);
+        const queues = all.filter(({ survives }) => survives);
+        // What they have of messages in the log would count as still needed in the next life.
+        for (const queue of all) if (!queue.survives) queue.purge();
         for (const queue of queues) queue.noteRedelivered();
         await storage.close(queues.map((queue) => stopped(queue, store)));
       } finally {

@@ -45,6 +45,8 @@ export class DefinitionsLog implements Definitions {
   private file: DiskFile;
   private readonly values: Map<string, string>;
   private end: number;
+  /** Of keys and values, roughly: what the file would take if it were written anew. */
+  private liveBytes = 0;
   private changes: Change[] = [];
   private writing = false;
   private lastQueueId: number;
@@ -59,6 +61,7 @@ export class DefinitionsLog implements Definitions {
     this.end = content.end;
     this.reservedQueueIds = Number(content.values.get(nextQueueIdKey) ?? 0);
     this.lastQueueId = this.reservedQueueIds;
+    for (const [key, value] of this.values) this.liveBytes += sizeOf(key, value);
   }
 
   /** Makes the file of a new data directory. */
@@ -104,12 +107,14 @@ export class DefinitionsLog implements Definitions {
   }
 
   put(key: string, value: string): void {
+    this.forget(key);
     this.values.set(key, value);
+    this.liveBytes += sizeOf(key, value);
     this.change([key, value]);
   }
 
   delete(key: string): void {
-    if (this.values.delete(key)) this.change([key, null]);
+    if (this.forget(key)) this.change([key, null]);
   }
 
   private change(change: Change): void {
@@ -130,7 +135,7 @@ export class DefinitionsLog implements Definitions {
   /** Makes changes durable: all or, at a crash, none of them. */
   async write(changes: readonly Change[]): Promise<void> {
     const entry = encodeEntry(changes, this.count, this.nonce);
-    if (this.end + entry.length > compactAtBytes && this.end > 4 * this.liveBytes()) {
+    if (this.end + entry.length > compactAtBytes && this.end > 4 * this.liveBytes) {
       // Changes made meanwhile are in the values already; that they come again in the next entry does no harm.
       const { file, end } = await writeAnew(this.disk, this.nonce, this.values, this.count);
       const old = this.file;
@@ -149,11 +154,17 @@ export class DefinitionsLog implements Definitions {
     return this.file.close();
   }
 
-  private liveBytes(): number {
-    let bytes = 0;
-    for (const [key, value] of this.values) bytes += key.length + value.length + 8;
-    return bytes;
+  /** False when there was nothing of that name. */
+  private forget(key: string): boolean {
+    const value = this.values.get(key);
+    if (value === undefined) return false;
+    this.liveBytes -= sizeOf(key, value);
+    return this.values.delete(key);
   }
+}
+
+function sizeOf(key: string, value: string): number {
+  return key.length + value.length + 8;
 }
 
 /**

@@ -191,7 +191,7 @@ export class Log implements EndOfTurn, PoolOwner {
     const chunk = this.cache.add(segment, index);
     const end = segment.chunkEnds[index];
     const { bytes, view } = chunk;
-    segment.file.readNow(bytes.subarray(0, end), index * this.geometry.chunkBytes);
+    this.read(segment, bytes.subarray(0, end), index * this.geometry.chunkBytes);
     for (let at = index === 0 ? fileHeaderBytes : 0; at < end;) {
       const batch = decodeBatch(bytes, view, at, this.nonce);
       if (batch === undefined || batch.generation !== segment.generation) {
@@ -202,6 +202,16 @@ export class Log implements EndOfTurn, PoolOwner {
     }
     chunk.pins--;
     return chunk;
+  }
+
+  /** Reads bytes of a segment, blocking. */
+  read(segment: Segment, into: Uint8Array, offset: number): void {
+    try {
+      segment.file.readNow(into, offset);
+    } catch (error) {
+      this.fail(failed("read from", this.options.disk, error));
+      throw error;
+    }
   }
 
   damaged(segment: Segment, offset: number): Error {

@@ -83,7 +83,7 @@ export class LongMessages {
     for (let done = 0; done < recordBytes;) {
       const payload = Math.min(chunkBytes - (at & (chunkBytes - 1)) - overhead, recordBytes - done);
       const batch = new Uint8Array(overhead + payload);
-      segment.file.readNow(batch, at);
+      log.read(segment, batch, at);
       const header = decodeBatch(batch, new DataView(batch.buffer), 0, log.nonce);
       if (header?.generation !== segment.generation) throw log.damaged(segment, at);
       record.set(batch.subarray(overhead), done);
