@@ -5,7 +5,15 @@
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -19,6 +27,8 @@ export interface RunningRabbitmq {
   readonly port: number;
   /** The process that does the work (`beam.smp`), for readings from /proc. */
   readonly pid: number;
+  /** Stops the server in order and starts it again with what it has kept, on the same port. */
+  restart(): Promise<void>;
   /** Ends the server at once and removes its files. Stopping twice is fine. */
   stop(): Promise<void>;
 }
@@ -42,8 +52,7 @@ export async function startRabbitmq(): Promise<RunningRabbitmq> {
   const [port, distributionPort, epmdPort] = await findFreePorts(3);
   const directory = mkdtempSync(join(tmpdir(), "warren-rabbitmq-"));
   const logFile = join(directory, "server.log");
-  const log = openSync(logFile, "a");
-  const processes: ChildProcess[] = [];
+  let processes: ChildProcess[] = [];
 
   // SIGKILL: the data is thrown away, so there is nothing to shut down in order.
   const killAll = (): void => processes.forEach((child) => child.kill("SIGKILL"));
@@ -60,22 +69,37 @@ export async function startRabbitmq(): Promise<RunningRabbitmq> {
     const environment = serverEnvironment(directory, { port, distributionPort, epmdPort });
     const start = (program: string, arguments_: string[]): ChildProcess => {
       const [command, ...rest] = [...endWithParent(), program, ...arguments_];
+      const log = openSync(logFile, "a");
       const child = spawn(command, rest, { env: environment, stdio: ["ignore", log, log] });
+      closeSync(log);
       // A program that cannot be run says so here and has no pid; waitForStart reports it.
-      child.on("error", (error) => writeFileSync(log, `${program}: ${error.message}\n`));
+      child.on("error", (error) => appendFileSync(logFile, `${program}: ${error.message}\n`));
       processes.push(child);
       return child;
     };
     // In the foreground, as our child: left to itself the Erlang machine starts one that outlives it.
     const epmd = start(epmdProgram, ["-port", String(epmdPort), "-address", host]);
-    const server = start(serverScript, []);
+    let server = start(serverScript, []);
     await waitForStart(port, [epmd, server], logFile);
-    return { url: `amqp://guest:guest@${host}:${port}`, port, pid: server.pid!, stop };
+    const restart = async (): Promise<void> => {
+      server.kill("SIGTERM");
+      await once(server, "exit");
+      processes = [epmd];
+      server = start(serverScript, []);
+      await waitForStart(port, [epmd, server], logFile);
+    };
+    return {
+      url: `amqp://guest:guest@${host}:${port}`,
+      port,
+      get pid() {
+        return server.pid!;
+      },
+      restart,
+      stop,
+    };
   } catch (error) {
     await stop();
     throw error;
-  } finally {
-    closeSync(log);
   }
 }
 
