@@ -266,12 +266,12 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
    */
   holdUntilCommitted(): void {
     this.reader.hold("commit");
-    this.socket.cork();
+    this.output.hold();
     this.store.awaitCommit({
       needsDisk: true,
       beforeCommit() {},
       committed: () => {
-        this.socket.uncork();
+        this.output.release();
         this.goOn("commit");
       },
     });

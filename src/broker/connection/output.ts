@@ -174,6 +174,19 @@ export class Output implements EndOfTurn {
     }
   }
 
+  /** Nothing written from now on leaves before {@link release}. Calls may be nested. */
+  hold(): void {
+    this.flush();
+    this.socket.cork();
+  }
+
+  release(): void {
+    this.flush();
+    this.socket.uncork();
+    // What was held went into buffers of its own, and a socket that was never full says no drain.
+    if (this.socket.writableLength === 0) this.reclaim();
+  }
+
   endOfTurn(): void {
     this.scheduled = false;
     this.turnBytes = 0;
