@@ -15,6 +15,8 @@ export interface Gauges {
   freeDiskBytes?: () => Promise<number>;
   /** The last attempt to make the log longer has failed for want of space. */
   isDiskFull(): boolean;
+  /** Gives back to the disk what can be spared, while it is short. */
+  spareDisk(isShort: boolean): void;
 }
 
 const intervalMs = 500;
@@ -46,7 +48,9 @@ export class Alarms {
   }
 
   private setDiskAlarm(): void {
-    this.gate.setAlarm("disk", this.diskIsLow || this.gauges.isDiskFull());
+    const isShort = this.diskIsLow || this.gauges.isDiskFull();
+    this.gauges.spareDisk(isShort);
+    this.gate.setAlarm("disk", isShort);
   }
 
   private async askDisk(): Promise<void> {

@@ -2,6 +2,7 @@ import type { Clock, EventLoopTurn, Logger } from "../base/index.ts";
 import { queueIds, readTopology } from "./durable-topology.ts";
 import { unlimitedRoom, type Room } from "./publish-gate.ts";
 import {
+  isRepairUnfinished,
   lockDirectory,
   MemoryStore,
   NoDefinitions,
@@ -11,6 +12,7 @@ import {
   type Disk,
   type LogStore,
   type MessageStore,
+  StorageError,
   type StoppedQueue,
 } from "./storage/index.ts";
 import type { Queue } from "./queues/index.ts";
@@ -23,6 +25,8 @@ export interface BrokerStorage {
   readonly room: Room;
   /** The log cannot be made longer because the disk is full. */
   readonly isDiskFull: boolean;
+  /** Set while the disk has less free than it should: the log keeps only the free segments that it needs soon. */
+  isShortOfSpace: boolean;
   readonly logBytes: number;
   /** Absent without a data directory. */
   readonly freeDiskBytes?: () => Promise<number>;
@@ -32,6 +36,8 @@ export interface BrokerStorage {
   restore(vhost: VirtualHost): void;
   /** Commits what there is. */
   flush(): Promise<void>;
+  /** Closes the files as they are: nothing has used them. */
+  abandon(): Promise<void>;
   /** Ends in order: what these virtual hosts' queues know of their messages is kept. */
   close(vhosts: readonly VirtualHost[]): Promise<void>;
 }
@@ -44,6 +50,20 @@ export interface BrokerStorageOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly onFailure: (error: Error) => void;
+}
+
+/** What the queues have in the log; undefined when the storage has failed, and nothing can be written any more. */
+function contentOf(vhosts: readonly VirtualHost[], store: LogStore): StoppedQueue[] | undefined {
+  const all = vhosts.flatMap((vhost) => [...vhost.allQueues]);
+  const queues = all.filter(({ survives }) => survives);
+  try {
+    // What they have of messages in the log would count as still needed in the next life.
+    for (const queue of all) if (!queue.survives) queue.purge();
+    for (const queue of queues) queue.noteRedelivered();
+  } catch {
+    return undefined;
+  }
+  return queues.map((queue) => stopped(queue, store));
 }
 
 /** What a queue has in the log, for the next start. The queue is empty then. */
@@ -81,11 +101,22 @@ export async function openBrokerStorage(options: BrokerStorageOptions): Promise<
   const disk = await openNodeDisk(dataDir);
   const lock = lockDirectory(dataDir);
   try {
+    await assertNoRepair(dataDir);
     return await diskStorage(disk, options, () => lock.release());
   } catch (error) {
     lock.release();
     throw error;
   }
+}
+
+/** @throws StorageError */
+async function assertNoRepair(dataDir: string): Promise<void> {
+  if (await isRepairUnfinished(dataDir)) throw new StorageError(unfinishedRepair(dataDir));
+}
+
+/** Why a directory cannot be used, and what to do. */
+export function unfinishedRepair(dataDir: string): string {
+  return `A repair of ${dataDir} was interrupted. Finish it with "warren check-data ${dataDir} --repair".`;
 }
 
 function memoryStorage(turn: EventLoopTurn): BrokerStorage {
@@ -94,10 +125,12 @@ function memoryStorage(turn: EventLoopTurn): BrokerStorage {
     definitions: new NoDefinitions(),
     room: unlimitedRoom,
     isDiskFull: false,
+    isShortOfSpace: false,
     logBytes: 0,
     onRoomChanged() {},
     restore() {},
     async flush() {},
+    async abandon() {},
     async close() {},
   };
 }
@@ -117,6 +150,9 @@ async function diskStorage(
     get isDiskFull() {
       return log.isFull;
     },
+    set isShortOfSpace(isShort: boolean) {
+      log.isShortOfSpace = isShort;
+    },
     get logBytes() {
       return log.diskBytes;
     },
@@ -135,14 +171,16 @@ async function diskStorage(
       }
     },
     flush: () => log.flush(),
+    async abandon() {
+      try {
+        await storage.abandon();
+      } finally {
+        release();
+      }
+    },
     async close(vhosts) {
       try {
-        const all = vhosts.flatMap((vhost) => [...vhost.allQueues]);
-        const queues = all.filter(({ survives }) => survives);
-        // What they have of messages in the log would count as still needed in the next life.
-        for (const queue of all) if (!queue.survives) queue.purge();
-        for (const queue of queues) queue.noteRedelivered();
-        await storage.close(queues.map((queue) => stopped(queue, store)));
+        await storage.close(contentOf(vhosts, store));
       } finally {
         release();
       }

@@ -177,7 +177,7 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
   try {
     await listen(accepting, settings.port, settings.host);
   } catch (error) {
-    await storage.close([]);
+    await storage.abandon();
     throw error;
   }
   const { port } = accepting.address() as AddressInfo;
@@ -201,6 +201,9 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
       memoryBytes: () => store.usage().memoryBytes + unsentBytes(),
       freeDiskBytes: storage.freeDiskBytes,
       isDiskFull: () => storage.isDiskFull,
+      spareDisk: (isShort) => {
+        storage.isShortOfSpace = isShort;
+      },
     },
     settings.clock,
   );

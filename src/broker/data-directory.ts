@@ -1,7 +1,9 @@
 import { statSync } from "node:fs";
 import { queueIds, readTopology } from "./durable-topology.ts";
+import { unfinishedRepair } from "./broker-storage.ts";
 import {
   checkData,
+  isRepairUnfinished,
   lockDirectory,
   openNodeDisk,
   repairData,
@@ -24,9 +26,16 @@ export interface DataDirectoryReport extends Omit<DataReport, "definitions"> {
 export async function checkDataDirectory(path: string): Promise<DataDirectoryReport> {
   return withLock(path, async () => {
     const { definitions, ...report } = await checkData(await openNodeDisk(path), queueIds);
+    const damage = (await isRepairUnfinished(path)) ? [unfinishedRepair(path)] : report.damage;
     const topology = readTopology(definitions?.values ?? new Map());
     const count = (kind: string): number => topology.filter((definition) => definition.kind === kind).length;
-    return { ...report, exchanges: count("exchange"), queues: count("queue"), bindings: count("binding") };
+    return {
+      ...report,
+      damage,
+      exchanges: count("exchange"),
+      queues: count("queue"),
+      bindings: count("binding"),
+    };
   });
 }
 

@@ -37,6 +37,8 @@ export class PublishGate {
   private readonly log: Logger;
   private readonly alarms = new Set<Resource>();
   private readonly waiting = new Set<GateWaiter>();
+  /** Those that were stopped by an alarm and must be told when it is over, though they may have gone on slowly since. */
+  private readonly told = new Set<GateWaiter>();
   private trickle: Timer | undefined;
 
   constructor(room: Room, clock: Clock, log: Logger) {
@@ -47,6 +49,11 @@ export class PublishGate {
 
   get isOpen(): boolean {
     return this.alarms.size === 0 && this.room.hasRoom;
+  }
+
+  /** There is room, though an alarm may be on. */
+  get hasRoom(): boolean {
+    return this.room.hasRoom;
   }
 
   /** Whether a long message may come in. If not, there will be room for it later: wait. */
@@ -60,11 +67,14 @@ export class PublishGate {
 
   wait(waiter: GateWaiter): void {
     this.waiting.add(waiter);
-    if (this.alarms.size > 0) this.startTrickle();
+    if (this.alarms.size === 0) return;
+    this.told.add(waiter);
+    this.startTrickle();
   }
 
   forget(waiter: GateWaiter): void {
     this.waiting.delete(waiter);
+    this.told.delete(waiter);
   }
 
   /** The store may have room again. */
@@ -84,7 +94,8 @@ export class PublishGate {
       { resource, raised },
       raised ? "alarm: publishers wait" : "alarm cleared: publishers go on",
     );
-    for (const waiter of this.waitingNow()) waiter.alarmsChanged();
+    for (const waiter of new Set([...this.waiting, ...this.told])) waiter.alarmsChanged();
+    if (this.alarms.size === 0) this.told.clear();
     if (this.alarms.size === 0) this.stop();
     else if (this.waiting.size > 0) this.startTrickle();
     this.roomChanged();

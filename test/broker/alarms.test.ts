@@ -126,6 +126,28 @@ test("a full disk: publishers wait, consumers drain, publishing goes on, and not
   await expect.poll(() => broker.usage().alarms).toEqual([]);
 }, 60_000);
 
+test("a disk that is small: the alarm ends when the queues are empty", async () => {
+  const total = 9_000;
+  const disk = new FaultyDisk(new Random(4), { capacityBytes: 190 * mebibyte });
+  const broker = await started({ disk });
+  const [publishing, consuming] = [await login(broker), await login(broker)];
+  await publishing.call(1, declareQueue(queue, { durable: true }), MethodId.QueueDeclareOk);
+  await publishing.call(1, { id: MethodId.ConfirmSelect, noWait: false }, MethodId.ConfirmSelectOk);
+  const publisher = new NumberedPublisher(publishing, queue, {
+    bodyBytes: 20_000,
+    persistent: true,
+    confirmWindow: 500,
+  });
+  const published = publisher.publishUpTo(total);
+  await expect.poll(() => broker.usage().alarms, { timeout: 20_000 }).toEqual(["disk"]);
+  const reader = new NumberedReader(consuming, { ackEvery: 10 });
+  consuming.method(1, { id: MethodId.BasicQos, prefetchSize: 0, prefetchCount: 50, global: false });
+  consuming.method(1, consume(queue));
+  await reader.until(total);
+  await published;
+  await expect.poll(() => broker.usage().alarms, { timeout: 10_000 }).toEqual([]);
+}, 60_000);
+
 test("a disk that fails ends the broker with a message, and confirms nothing more", async () => {
   const disk = new FaultyDisk(new Random(3));
   const failures: string[] = [];
@@ -148,7 +170,7 @@ test("a disk that fails ends the broker with a message, and confirms nothing mor
 });
 
 test("one connection publishes and acknowledges under a memory alarm that it has caused", async () => {
-  const total = 600_000;
+  const total = 400_000;
   const broker = await startBrokerProcess({ memoryLimitBytes: 2 * mebibyte });
   const client = await login(broker);
   await client.call(1, declareQueue(queue), MethodId.QueueDeclareOk);
@@ -184,4 +206,7 @@ test("messages that the alarm has stopped are not lost when their consumer ackno
   clock.advance(25);
   expect(await client.content(MethodId.BasicDeliver)).toBeDefined();
   await expect.poll(() => broker.usage().messages).toBe(1);
+  // It went on slowly, and does not publish any more: it must be told all the same.
+  clock.advance(500);
+  await client.expect(MethodId.ConnectionUnblocked);
 });

@@ -2,8 +2,10 @@ import { execFile } from "node:child_process";
 import {
   cpSync,
   existsSync,
+  mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   truncateSync,
@@ -92,6 +94,11 @@ function bodyOf(number: number, bytes = 100): Buffer {
   const body = Buffer.alloc(bytes, number);
   body.writeUInt32BE(number);
   return body;
+}
+
+/** Where the last definition ends: behind it are zeroes. */
+function definitionsEnd(directory: string): number {
+  return readFileSync(join(directory, definitionsFile)).findLastIndex((octet) => octet !== 0) + 1;
 }
 
 function copyOf(base: string): string {
@@ -239,6 +246,25 @@ describe("a data directory that a crash has left", () => {
     expect((await startOn(directory)).numbers).toEqual(upTo(45));
   });
 
+  test("a stale batch right behind the tail, with a later commit's number: not read, and not taken for damage", async () => {
+    for (const ahead of [1, 5]) {
+      const directory = copyOf(bases.killed);
+      const last = batchesIn(directory).at(-1)!;
+      const { file, offset, bytes } = messageBatch(directory, 29);
+      change(directory, file, (content) => {
+        // The batch of message 29 again, as an older generation of the file would have had it, as another message.
+        const stale = new Uint8Array(content.subarray(offset, offset + bytes));
+        const view = new DataView(stale.buffer);
+        const header = decodeBatch(stale, view, 0, nonceOf(directory))!;
+        view.setUint32(batchHeaderBytes + 12, 1000, true);
+        const older = { ...header, generation: last.generation - 1, commit: last.commit + ahead };
+        encodeBatchHeader(stale, view, 0, older, nonceOf(directory));
+        content.set(stale, last.offset + last.bytes);
+      });
+      expect((await startOn(directory)).numbers).toEqual(all);
+    }
+  });
+
   test("a segment file that was being made: removed", async () => {
     const directory = copyOf(bases.killed);
     writeFileSync(join(directory, "segment-00099.log"), new Uint8Array(100_000));
@@ -249,7 +275,8 @@ describe("a data directory that a crash has left", () => {
   test("a definition that was being written: cut off, a copy kept", async () => {
     const directory = copyOf(bases.killed);
     const size = statSync(join(directory, definitionsFile)).size;
-    writeFileSync(join(directory, definitionsFile), Buffer.alloc(40, 7), { flag: "a" });
+    const end = definitionsEnd(directory);
+    change(directory, definitionsFile, (bytes) => bytes.fill(7, end, end + 40));
     const { numbers, warnings } = await startOn(directory);
     expect(numbers).toEqual(all);
     expect(warnings).toEqual([expect.stringContaining("definition")]);
@@ -340,8 +367,7 @@ const damages: {
   {
     what: "definitions that were cut short",
     base: "killed",
-    damage: (directory) =>
-      truncateSync(join(directory, definitionsFile), statSync(join(directory, definitionsFile)).size - 10),
+    damage: (directory) => truncateSync(join(directory, definitionsFile), definitionsEnd(directory) - 10),
     refusal: /definitions\.log is damaged at byte \d+: the log has seen \d+ entries, but only \d+ are left/,
     kept: [],
   },
@@ -460,6 +486,27 @@ describe("a damaged data directory", () => {
     if (kept) expect(numbers).toEqual(kept);
     else expect(numbers.length).toBeGreaterThan(10);
     expect((await checkData(directory)).text).toContain("Sound");
+  });
+
+  test("a repair that was interrupted while it exchanged the files: refused, and finished by the next", async () => {
+    const directory = copyOf(bases.killed);
+    const { file, offset } = messageBatch(directory, 10);
+    change(directory, file, (bytes) => (bytes[offset + 150] ^= 4));
+    const before = copyOf(directory);
+    expect((await checkData(directory, "--repair")).status).toBe(0);
+    // As it was when the old definitions were aside, and nothing else was in its place.
+    const work = join(before, "repair");
+    mkdirSync(work);
+    for (const name of [...segmentFiles(directory), definitionsFile])
+      cpSync(join(directory, name), join(work, name));
+    const aside = [...segmentFiles(before), definitionsFile].map((from) => ({ from, to: `${from}.broken` }));
+    const report = { messages: 29, incomplete: 0, kept: aside.map(({ to }) => to) };
+    writeFileSync(join(work, "plan.json"), JSON.stringify({ report, aside }));
+    renameSync(join(before, definitionsFile), join(before, `${definitionsFile}.broken`));
+    await expect(startBroker({ port: 0, dataDir: before })).rejects.toThrow("was interrupted");
+    expect((await checkData(before)).status).toBe(1);
+    expect((await checkData(before, "--repair")).text).toContain("Repaired: kept 29 messages");
+    expect((await startOn(before)).numbers).toEqual(all.filter((number) => number !== 10));
   });
 
   test("check-data refuses a directory that a broker is using, and one that does not exist", async () => {

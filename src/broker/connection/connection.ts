@@ -64,6 +64,8 @@ interface ConnectionLimits {
 const unreadRepliesAt = 16 << 20;
 /** How long the peer may take to answer connection.close. */
 const closeTimeoutMs = 5_000;
+const exchangeClassId = 40;
+const queueClassId = 50;
 const protocolHeader = Uint8Array.of(65, 77, 81, 80, 0, 0, 9, 1);
 
 type State = "protocol-header" | "handshake" | "open" | "closing" | "ended";
@@ -78,7 +80,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
   /** The client asked to be told of alarms that stop it. */
   private wantsBlocked = false;
   private isBlocked = false;
-  /** Bytes it may publish though the gate is closed. */
+  /** Bytes it may send though the gate is closed, since it holds deliveries; below 0 when used up. See PublishGate. */
   private allowanceBytes = 0;
   private readonly context: ConnectionContext;
   private readonly gate: PublishGate;
@@ -177,11 +179,13 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
       if (bytes[at] === FrameType.Method && size >= 4 && this.state === "open") {
         const id = view.getUint32(at + 7);
         if (id === MethodId.BasicPublish) {
-          if (!this.gate.isOpen && !this.mayTrickle(size)) {
+          if (!this.gate.isOpen && !(this.allowanceBytes > 0 && this.gate.hasRoom)) {
             this.awaitGate();
             return at;
           }
-          at = this.publish(bytes, view, at, next, end);
+          const published = this.publish(bytes, view, at, next, end);
+          this.allowanceBytes -= published - at;
+          at = published;
           continue;
         }
         if (id === MethodId.BasicAck && size === 13) {
@@ -198,6 +202,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
         this.awaitGate();
         return at;
       }
+      this.allowanceBytes -= size;
       this.frame(bytes, view, at, next);
       at = next;
       // What stands behind connection.close is not carried out.
@@ -207,13 +212,6 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
       if (this.reader.isHeld) return at;
     }
     return at;
-  }
-
-  /** A connection with deliveries may publish a little now and then while an alarm is on; see PublishGate. */
-  private mayTrickle(bytes: number): boolean {
-    if (this.allowanceBytes <= 0) return false;
-    this.allowanceBytes -= bytes + 100;
-    return true;
   }
 
   private hasRoomForBody(channelId: number, bytes: number): boolean {
@@ -233,7 +231,8 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
     if (bytes[at] !== FrameType.Method || size < 4 || view.getUint32(at + 7) !== MethodId.TxCommit)
       return true;
     const transaction = this.channels.get(view.getUint16(at + 1))?.transaction;
-    return !transaction || this.gate.hasRoomFor(transaction.mostLogBytes);
+    // What only settles may use what is kept for that.
+    return !transaction || transaction.mostLogBytes === 0 || this.gate.hasRoomFor(transaction.mostLogBytes);
   }
 
   get holdsDeliveries(): boolean {
@@ -372,7 +371,8 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
       this.openNewChannel(channelId);
     else this.openChannel(channelId, id).handle(method);
     // Exchanges, queues and bindings are durable before the client is told of them.
-    if (this.context.definitions.isDirty && !this.reader.isHeld) this.holdUntilCommitted();
+    const isDeclaration = id >>> 16 === exchangeClassId || id >>> 16 === queueClassId;
+    if (isDeclaration && this.context.definitions.isDirty && !this.reader.isHeld) this.holdUntilCommitted();
   }
 
   private duringHandshake(channelId: number, method: Method): void {

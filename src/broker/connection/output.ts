@@ -174,9 +174,8 @@ export class Output implements EndOfTurn {
     }
   }
 
-  /** Nothing written from now on leaves before {@link release}. Calls may be nested. */
+  /** Nothing that has not left yet, nor what is written from now on, leaves before {@link release}. Calls may be nested. */
   hold(): void {
-    this.flush();
     this.socket.cork();
   }
 

@@ -3,7 +3,7 @@
  *
  * Reads a socket into a buffer that all connections share; only what a frame leaves over is kept per connection, so that
  * an idle connection holds no buffer. A connection that sends much gives way after a bounded number of bytes per turn
- * of the event loop. It is never paused for longer than a turn, unless it does not read our replies (INVARIANTS 11).
+ * of the event loop. It is paused for longer than a turn only for what it says in `HoldReason` (INVARIANTS 11).
  */
 import { Socket } from "node:net";
 import type { EndOfTurn, EventLoopTurn } from "../../base/index.ts";

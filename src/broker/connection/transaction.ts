@@ -51,10 +51,12 @@ export class Transaction {
   }
 
   /**
-   * The most that the commit may add to the log, in bytes; it does so at once. Four times what stands in the records: a
+   * The most that the commit may add to the log, in bytes; it does so at once. 0 when it only settles, for which there is
+   * always room. Four times what stands in the records: a
    * message a little longer than half a chunk of the log may take two chunks.
    */
   get mostLogBytes(): number {
+    if (this.persistentBytes === 0) return 0;
     const settled = this.settlements.length > 0 ? this.unacked.count : 0;
     return 4 * (this.persistentBytes + settled * settleRecordBytes);
   }

@@ -1,6 +1,6 @@
 import { crc32 } from "node:zlib";
 import type { Definitions } from "./definitions.ts";
-import { writeFully, type Disk, type DiskFile } from "./disk.ts";
+import { isWantOfRoom, rewrite, writeFully, type Disk, type DiskFile } from "./disk.ts";
 import { CorruptionError, StorageError } from "./storage-error.ts";
 
 export const definitionsFile = "definitions.log";
@@ -15,6 +15,8 @@ const compactAtBytes = 1 << 20;
 /** Queue ids are set aside in blocks, so that most new queues cost one entry, not two. */
 const queueIdBlock = 1024;
 const nextQueueIdKey = "next-queue-id";
+/** Zeroes kept behind the last entry, so that definitions can be changed when the disk is full. */
+const reserveBytes = 64 << 10;
 
 /** A value put under a key, or the key deleted. */
 type Change = readonly [key: string, value: string | null];
@@ -26,6 +28,8 @@ export interface DefinitionsContent {
   /** Entries that were ever written, of which the file need not hold all. */
   readonly count: number;
   readonly end: number;
+  /** Where the last entry starts. */
+  readonly lastEntry: number;
   /** Bytes behind the end: an entry that was being written at a crash. */
   readonly tornBytes: number;
 }
@@ -45,6 +49,8 @@ export class DefinitionsLog implements Definitions {
   private file: DiskFile;
   private readonly values: Map<string, string>;
   private end: number;
+  /** Up to here the file has room on the disk, filled with zeroes. */
+  private reserved: number;
   /** Of keys and values, roughly: what the file would take if it were written anew. */
   private liveBytes = 0;
   private changes: Change[] = [];
@@ -59,6 +65,7 @@ export class DefinitionsLog implements Definitions {
     this.count = content.count;
     this.values = content.values;
     this.end = content.end;
+    this.reserved = content.end;
     this.reservedQueueIds = Number(content.values.get(nextQueueIdKey) ?? 0);
     this.lastQueueId = this.reservedQueueIds;
     for (const [key, value] of this.values) this.liveBytes += sizeOf(key, value);
@@ -68,7 +75,8 @@ export class DefinitionsLog implements Definitions {
   static async create(disk: Disk, nonce: bigint): Promise<DefinitionsLog> {
     const values = new Map([[nextQueueIdKey, "0"]]);
     const { file, end } = await writeAnew(disk, nonce, values, 1);
-    return new DefinitionsLog(disk, file, { nonce, values, count: 1, end, tornBytes: 0 });
+    const lastEntry = definitionsHeaderBytes;
+    return new DefinitionsLog(disk, file, { nonce, values, count: 1, end, lastEntry, tornBytes: 0 });
   }
 
   /**
@@ -83,9 +91,12 @@ export class DefinitionsLog implements Definitions {
         await keepBroken(disk, definitionsFile, torn);
         await file.truncate(content.end);
       }
-      // A killed broker's last entry is with the operating system, and perhaps not on the disk yet.
+      // A killed broker's last entry is with the operating system, and perhaps not on the disk yet, or never if a sync failed.
+      await rewrite(file, content.lastEntry, content.end - content.lastEntry);
+      const definitions = new DefinitionsLog(disk, file, content);
+      await definitions.reserve();
       await file.sync();
-      return new DefinitionsLog(disk, file, content);
+      return definitions;
     });
   }
 
@@ -100,6 +111,14 @@ export class DefinitionsLog implements Definitions {
       this.put(nextQueueIdKey, String(this.reservedQueueIds));
     }
     return this.lastQueueId;
+  }
+
+  /** Queues that are made from now on get higher ids. */
+  neverGiveAgain(queueId: number): void {
+    if (queueId <= this.lastQueueId) return;
+    this.lastQueueId = queueId;
+    this.reservedQueueIds = queueId;
+    this.put(nextQueueIdKey, String(queueId));
   }
 
   get all(): ReadonlyMap<string, string> {
@@ -141,17 +160,31 @@ export class DefinitionsLog implements Definitions {
       const old = this.file;
       this.file = file;
       this.end = end;
+      this.reserved = end;
       await old.close();
     } else {
       await writeFully(this.file, entry, this.end);
-      await this.file.sync();
       this.end += entry.length;
+      await this.reserve();
+      await this.file.sync();
     }
     this.writing = false;
   }
 
   close(): Promise<void> {
     return this.file.close();
+  }
+
+  /** Without room for it there is none: it is tried again behind the next entry. */
+  private async reserve(): Promise<void> {
+    if (this.reserved - this.end > reserveBytes / 2) return;
+    const from = Math.max(this.reserved, this.end);
+    try {
+      await writeFully(this.file, new Uint8Array(reserveBytes), from);
+      this.reserved = from + reserveBytes;
+    } catch (error) {
+      if (!isWantOfRoom(error)) throw error;
+    }
   }
 
   /** False when there was nothing of that name. */
@@ -184,6 +217,7 @@ export async function readDefinitions(
   const values = new Map<string, string>();
   let count = 0;
   let end = definitionsHeaderBytes;
+  let lastEntry = end;
   for (let at = end; at < bytes.length;) {
     const entry = decodeEntry(bytes, view, at, nonce);
     if (!entry) {
@@ -203,11 +237,14 @@ export async function readDefinitions(
       else values.set(key, value);
     }
     count = entry.count;
+    lastEntry = at;
     at += entry.bytes;
     end = at;
   }
   if (count === 0) throw new CorruptionError(disk.path, definitionsFile, end, "not one entry can be read");
-  return { nonce, values, count, end, tornBytes: bytes.length - end };
+  // Zeroes are the file's reserve.
+  const written = bytes.findLastIndex((octet) => octet !== 0) + 1;
+  return { nonce, values, count, end, lastEntry, tornBytes: Math.max(0, written - end) };
 }
 
 function readHeader(disk: Disk, bytes: Uint8Array, view: DataView): bigint {
@@ -260,17 +297,21 @@ async function closeOnError<T>(file: DiskFile, work: () => Promise<T>): Promise<
   }
 }
 
-/** Keeps bytes that are about to be cut off. Only the last such cut of a file is kept. */
+/** Keeps bytes that are about to be cut off, if the disk has room. Only the last such cut of a file is kept. */
 export async function keepBroken(disk: Disk, name: string, bytes: Uint8Array): Promise<void> {
-  const file = await disk.open(`${name}.broken`);
   try {
-    await file.truncate(0);
-    await writeFully(file, bytes, 0);
-    await file.sync();
-  } finally {
-    await file.close();
+    const file = await disk.open(`${name}.broken`);
+    try {
+      await file.truncate(0);
+      await writeFully(file, bytes, 0);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await disk.sync();
+  } catch (error) {
+    if (!isWantOfRoom(error)) throw error;
   }
-  await disk.sync();
 }
 
 function encodeEntry(changes: readonly Change[], count: number, nonce: bigint): Uint8Array {

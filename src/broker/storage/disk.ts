@@ -42,3 +42,15 @@ export async function writeFully(file: DiskFile, bytes: Uint8Array, position: nu
     written += more;
   }
 }
+
+/** The disk, its quota, or this process's file descriptors are used up: a state that can end, not a defect. */
+export function isWantOfRoom(error: unknown): boolean {
+  return ["ENOSPC", "EDQUOT", "EMFILE", "ENFILE"].includes((error as NodeJS.ErrnoException).code ?? "");
+}
+
+/** Writes again what stands there, so that the next sync covers it whatever became of earlier ones. */
+export async function rewrite(file: DiskFile, position: number, length: number): Promise<void> {
+  const bytes = new Uint8Array(length);
+  await file.read(bytes, position);
+  await writeFully(file, bytes, position);
+}

@@ -15,5 +15,5 @@ export {
 export { MemoryStore } from "./memory-store.ts";
 export { MessageView, storedHeaderBytes } from "./message-view.ts";
 export { openNodeDisk } from "./node-disk.ts";
-export { repairData, type RepairReport } from "./repair-data.ts";
+export { isRepairUnfinished, repairData, type RepairReport } from "./repair-data.ts";
 export { StorageError } from "./storage-error.ts";

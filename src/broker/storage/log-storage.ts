@@ -6,7 +6,7 @@ import {
   readDefinitions,
   type DefinitionsContent,
 } from "./definitions-log.ts";
-import type { Disk } from "./disk.ts";
+import { isWantOfRoom, type Disk } from "./disk.ts";
 import { Cleaner } from "./log/cleaner.ts";
 import { writeCheckpoint, type StoppedQueue } from "./log/checkpoint.ts";
 import { defaultGeometry, type Geometry } from "./log/geometry.ts";
@@ -83,7 +83,7 @@ export async function openLogStorage(
   try {
     recovery = await recoverLog(files, content, (id) => known.has(id));
     for (const name of files.unfinished) await disk.remove(name);
-    await settleOnDisk(files, recovery.state.segments);
+    await settleOnDisk(files, recovery.state.segments, recovery.last);
     await cutTorn(files, recovery.state.torn);
     definitions = await openDefinitions(disk, content);
   } catch (error) {
@@ -126,7 +126,7 @@ export async function openLogStorage(
     async close(queues) {
       try {
         await endLog();
-        if (queues) await writeCheckpoint(disk, log, store.table, queues);
+        if (queues) await tryCheckpoint(disk, log, store, queues);
         definitions.put(cleanStopKey, String(log.committed));
         definitions.delete(runningKey);
         await definitions.write(definitions.take()!);
@@ -135,6 +135,20 @@ export async function openLogStorage(
       }
     },
   };
+}
+
+/** A disk that is full has no room for a checkpoint, and the next start reads the log. */
+async function tryCheckpoint(
+  disk: Disk,
+  log: Log,
+  store: LogStore,
+  queues: readonly StoppedQueue[],
+): Promise<void> {
+  try {
+    await writeCheckpoint(disk, log, store.table, queues);
+  } catch (error) {
+    if (!isWantOfRoom(error)) throw error;
+  }
 }
 
 async function openDefinitions(disk: Disk, content: DefinitionsContent): Promise<DefinitionsLog> {

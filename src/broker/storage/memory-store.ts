@@ -23,7 +23,7 @@ const ownSlabBytes = slabBytes >> 2;
 /** Empty slabs kept for reuse; further ones go back to the system. */
 const spareSlabs = 8;
 /** A slab with less that is still needed is worth emptying, once there are so many of them. */
-const sparseBytes = slabBytes >> 2;
+const sparseBytes = slabBytes >> 1;
 const sparseSlabs = 8;
 
 interface Slab {
@@ -45,7 +45,8 @@ export class MemoryStore implements MessageStore {
   private readonly waiters: CommitWaiter[] = [];
   private current = -1;
   private currentEnd = slabBytes;
-  private slabMemory = 0;
+  /** Of all messages. Slabs are at least half full of them, but for a few. */
+  private liveBytes = 0;
 
   constructor(turn: EventLoopTurn) {
     this.turn = turn;
@@ -74,6 +75,7 @@ export class MemoryStore implements MessageStore {
     const slab = this.slabs[index];
     slab.live++;
     slab.liveBytes += size;
+    this.liveBytes += size;
     writeStored(slab.bytes, slab.view, at, message);
     return this.table.add(index, at, count);
   }
@@ -95,7 +97,9 @@ export class MemoryStore implements MessageStore {
     const index = table.slab(handle);
     const at = table.offset(handle);
     if (!table.release(handle)) return;
-    this.slabs[index].liveBytes -= storedBytesAt(this.slabs[index].view, at);
+    const size = storedBytesAt(this.slabs[index].view, at);
+    this.slabs[index].liveBytes -= size;
+    this.liveBytes -= size;
     this.leaveSlab(index);
   }
 
@@ -114,9 +118,7 @@ export class MemoryStore implements MessageStore {
   }
 
   usage(): StoreUsage {
-    const idle = this.spare.length + (this.slabs[this.current]?.live === 1 ? 1 : 0);
-    const memoryBytes = this.slabMemory - idle * slabBytes + this.table.usedBytes;
-    return { messages: this.table.count, memoryBytes };
+    return { messages: this.table.count, memoryBytes: this.liveBytes + this.table.usedBytes };
   }
 
   /** Takes over the buffer into which a large message was assembled. */
@@ -126,6 +128,7 @@ export class MemoryStore implements MessageStore {
     const index = this.addSlab(message.bytes, true);
     this.slabs[index].live++;
     this.slabs[index].liveBytes += storedBytes(message);
+    this.liveBytes += storedBytes(message);
     return this.table.add(index, at, count);
   }
 
@@ -166,7 +169,6 @@ export class MemoryStore implements MessageStore {
   }
 
   private addSlab(bytes: Uint8Array, owned: boolean): number {
-    this.slabMemory += bytes.length;
     return this.placeSlab({ bytes, view: new DataView(bytes.buffer), live: 0, liveBytes: 0, owned });
   }
 
@@ -182,7 +184,6 @@ export class MemoryStore implements MessageStore {
     this.slabs[index] = emptySlab;
     this.freeIndexes.push(index);
     if (!slab.owned && this.spare.length < spareSlabs) this.spare.push(slab);
-    else this.slabMemory -= slab.bytes.length;
   }
 }
 

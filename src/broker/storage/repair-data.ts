@@ -1,9 +1,12 @@
-import { mkdir, readdir, rename, rm } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { EventLoopTurn, silentLogger, systemClock } from "../../base/index.ts";
 import { definitionsFile, readDefinitions, type DefinitionsContent } from "./definitions-log.ts";
-import type { Disk } from "./disk.ts";
+import { writeFully, type Disk } from "./disk.ts";
+import { checkpointFile } from "./log/checkpoint.ts";
+import { slotOf } from "./log/segment-pool.ts";
+import { StorageError } from "./storage-error.ts";
 import { openLogStorage, type LogStorage } from "./log-storage.ts";
 import {
   fragmentHeaderBytes,
@@ -17,7 +20,7 @@ import { cleanStopKey } from "./log/recovery.ts";
 import { RecoveredMessages } from "./log/recovered-messages.ts";
 import { SegmentFiles, type FoundBatch } from "./log/segment-files.ts";
 import { Segment } from "./log/segment.ts";
-import { MessageView, readStored } from "./message-view.ts";
+import { MessageView, readStored, storedBytes } from "./message-view.ts";
 import { openNodeDisk } from "./node-disk.ts";
 
 export interface RepairReport {
@@ -29,50 +32,120 @@ export interface RepairReport {
   readonly kept: readonly string[];
 }
 
+/** The new files stand here until the old ones are put aside. */
 const workDirectory = "repair";
+/** In there once they are complete: what is to be renamed, and what the repair has found. */
+const planFile = "plan.json";
+
+interface Plan {
+  readonly report: RepairReport;
+  readonly aside: readonly { readonly from: string; readonly to: string }[];
+}
 
 /**
  * Makes a data directory usable again: writes all messages that can be read into a new log and puts the old files aside,
  * with `.broken` behind their names. What stood in unreadable places is lost: messages, and also that some were settled, so
- * that those are delivered again.
+ * that those are delivered again. A repair that was interrupted is finished.
  * @throws StorageError when not even the definitions can be read.
  */
 export async function repairData(
   path: string,
   queueIds: (definitions: ReadonlyMap<string, string>) => ReadonlySet<number>,
 ): Promise<RepairReport> {
+  const work = join(path, workDirectory);
+  if (!(await isRepairUnfinished(path))) {
+    await rm(work, { recursive: true, force: true });
+    await mkdir(work);
+    try {
+      await writeRepaired(path, work, queueIds);
+    } catch (error) {
+      await rm(work, { recursive: true, force: true });
+      throw error;
+    }
+  }
+  return swap(path, work);
+}
+
+/** A repair was interrupted while it put files into their places: the directory is good for nothing until it is finished. */
+export async function isRepairUnfinished(path: string): Promise<boolean> {
+  return exists(join(path, workDirectory, planFile));
+}
+
+async function writeRepaired(
+  path: string,
+  work: string,
+  queueIds: (definitions: ReadonlyMap<string, string>) => ReadonlySet<number>,
+): Promise<void> {
   const disk = await openNodeDisk(path);
   const definitions = await readAtLeastStart(disk);
   const files = await SegmentFiles.open(disk, definitions.nonce);
-  const known = queueIds(definitions.values);
-  const found = await readAll(files, (id) => known.has(id));
-
-  const target = join(path, workDirectory);
-  await rm(target, { recursive: true, force: true });
-  await mkdir(target);
-  const storage = await openCopy(target, definitions);
-  const report = await copyMessages(files, found, storage);
-  // Not in order: what had been delivered is not known.
-  await storage.abandon();
-  await files.close();
-
-  const kept: string[] = [];
-  for (const name of await readdir(path)) {
-    if (name !== definitionsFile && !/^segment-\d+\.log$/.test(name)) continue;
-    await rename(join(path, name), join(path, `${name}.broken`));
-    kept.push(`${name}.broken`);
+  try {
+    const known = queueIds(definitions.values);
+    const found = await readAll(files, (id) => known.has(id));
+    const storage = await openCopy(work, definitions, Math.max(found.messages.highestQueueId, ...known));
+    const report = await copyMessages(files, found, storage);
+    // Not in order: what had been delivered is not known.
+    await storage.abandon();
+    const old = (await readdir(path)).filter((name) => isData(name));
+    const aside = await Promise.all(old.map(async (from) => ({ from, to: await brokenName(path, from) })));
+    const plan: Plan = { report: { ...report, kept: aside.map(({ to }) => to) }, aside };
+    await writeDurably(work, planFile, JSON.stringify(plan));
+    await disk.sync();
+  } finally {
+    await files.close();
   }
-  // The definitions last: without them the directory is refused, not taken for an empty one.
-  const made = (await readdir(target)).toSorted(
-    (a, b) => Number(a === definitionsFile) - Number(b === definitionsFile),
-  );
-  for (const name of made) await rename(join(target, name), join(path, name));
-  await rm(target, { recursive: true });
+}
+
+/** Puts the old files aside, and only when all of them are, the new ones into their places. Can be done again at any point. */
+async function swap(path: string, work: string): Promise<RepairReport> {
+  const { report, aside } = JSON.parse(await readFile(join(work, planFile), "utf8")) as Plan;
+  const disk = await openNodeDisk(path);
+  for (const { from, to } of aside) {
+    if (!(await exists(join(path, to)))) await rename(join(path, from), join(path, to));
+  }
   await disk.sync();
-  return { ...report, kept };
+  for (const name of await readdir(work)) {
+    if (isData(name)) await rename(join(work, name), join(path, name));
+  }
+  await disk.sync();
+  await rm(work, { recursive: true });
+  await disk.sync();
+  return report;
+}
+
+/** The files that a data directory consists of; a repaired one has no checkpoint. */
+function isData(name: string): boolean {
+  return name === definitionsFile || name === checkpointFile || slotOf(name) !== undefined;
+}
+
+/** A name that no earlier repair has used. */
+async function brokenName(path: string, name: string): Promise<string> {
+  for (let number = 1; ; number++) {
+    const broken = number === 1 ? `${name}.broken` : `${name}.broken.${number}`;
+    if (!(await exists(join(path, broken)))) return broken;
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined)) !== undefined;
+}
+
+async function writeDurably(directory: string, name: string, text: string): Promise<void> {
+  const disk = await openNodeDisk(directory);
+  const file = await disk.open(`${name}.new`);
+  await writeFully(file, Buffer.from(text), 0);
+  await file.sync();
+  await file.close();
+  await disk.rename(`${name}.new`, name);
+  await disk.sync();
 }
 
 async function readAtLeastStart(disk: Disk): Promise<DefinitionsContent> {
+  if (!(await disk.list()).includes(definitionsFile)) {
+    throw new StorageError(
+      `${disk.path} has no ${definitionsFile}: without it nobody knows whose the messages are.`,
+    );
+  }
   const file = await disk.open(definitionsFile);
   try {
     return await readDefinitions(disk, file, "skip");
@@ -109,7 +182,11 @@ async function* allBatches(
   }
 }
 
-async function openCopy(target: string, { values }: DefinitionsContent): Promise<LogStorage> {
+async function openCopy(
+  target: string,
+  { values }: DefinitionsContent,
+  highestQueueId: number,
+): Promise<LogStorage> {
   const storage = await openLogStorage(
     {
       disk: await openNodeDisk(target),
@@ -123,6 +200,8 @@ async function openCopy(target: string, { values }: DefinitionsContent): Promise
     () => new Set(),
   );
   for (const [key, value] of values) if (key !== cleanStopKey) storage.definitions.put(key, value);
+  // Unreadable definitions may have had higher ones.
+  storage.definitions.neverGiveAgain(highestQueueId);
   return storage;
 }
 
@@ -138,8 +217,14 @@ async function copyMessages(
   }
   let copied = 0;
   /** A long message of which the fragments are being gathered. */
-  let long: { record: number; bytes: Uint8Array; done: number } | undefined;
-  const copy = (record: number, view: DataView, bytes: Uint8Array, pairsAt: number, pairs: number): void => {
+  let long: { record: number; commit: number; bytes: Uint8Array; done: number } | undefined;
+  const copy = async (
+    record: number,
+    view: DataView,
+    bytes: Uint8Array,
+    pairsAt: number,
+    pairs: number,
+  ): Promise<void> => {
     const destinations = [];
     for (let position = 0; position < pairs; position++) {
       const at = pairsAt + position * pairBytes;
@@ -152,12 +237,14 @@ async function copyMessages(
     }
     const message = new MessageView();
     readStored(bytes, view, pairsAt + pairs * pairBytes + 4, message);
+    await roomIn(storage, storedBytes(message));
     storage.store.append(message, true, destinations, destinations.length);
     copied++;
   };
-  for await (const { segment, offset, bytes, view, start, end } of allBatches(files, logStart)) {
-    await roomIn(storage);
+  for await (const { header, segment, offset, bytes, view, start, end } of allBatches(files, logStart)) {
     const chunkOffset = offset & -files.geometry.chunkBytes;
+    // All fragments of a message are of one commit.
+    if (long?.commit !== header.commit) long = undefined;
     for (let at = start; at < end;) {
       const type = view.getUint32(at, true) & 0xff;
       if (type === RecordType.Message) {
@@ -165,21 +252,26 @@ async function copyMessages(
         const record = records.get(
           placeKey(segment.slot, chunkOffset + at + pairs * pairBytes + messageOverhead),
         );
-        if (record !== undefined) copy(record, view, bytes, at + 8, pairs);
+        if (record !== undefined) await copy(record, view, bytes, at + 8, pairs);
         at += view.getUint32(at + 4, true);
       } else if (type === RecordType.Fragment) {
         const done = view.getUint32(at + 16, true);
         const record = done === 0 ? records.get(placeKey(segment.slot, offset)) : undefined;
         if (done === 0) long = undefined;
         if (record !== undefined)
-          long = { record, bytes: new Uint8Array(getSafeInteger(view, at + 8)), done: 0 };
-        if (long?.done === done) {
+          long = {
+            record,
+            commit: header.commit,
+            bytes: new Uint8Array(getSafeInteger(view, at + 8)),
+            done: 0,
+          };
+        if (long?.done === done && long.bytes.length === getSafeInteger(view, at + 8)) {
           long.bytes.set(bytes.subarray(at + fragmentHeaderBytes, end), done);
           long.done += end - at - fragmentHeaderBytes;
         }
         if (long && long.done === long.bytes.length) {
           const whole = new DataView(long.bytes.buffer);
-          copy(long.record, whole, long.bytes, 8, whole.getUint32(0, true) >>> 8);
+          await copy(long.record, whole, long.bytes, 8, whole.getUint32(0, true) >>> 8);
           long = undefined;
         }
         at = end;
@@ -191,8 +283,10 @@ async function copyMessages(
   return { messages: copied, incomplete: records.size - copied };
 }
 
-async function roomIn({ store }: LogStorage): Promise<void> {
-  while (!store.log.hasRoom) {
+async function roomIn({ store }: LogStorage, bytes: number): Promise<void> {
+  while (!store.log.hasRoom || !store.log.hasRoomFor(bytes)) {
+    if (store.log.isFull)
+      throw new StorageError("The disk is full. A repair needs as much space as the messages take.");
     await store.log.flush();
     await setTimeout(1);
   }

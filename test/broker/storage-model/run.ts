@@ -150,7 +150,7 @@ class Run {
     if (life.after) {
       this.disk = life.after;
     } else if (life.failure) {
-      this.disk = life.crash();
+      this.disk = random.chance(0.5) ? life.crash() : life.kill();
     } else if (random.chance(this.theme.isTearing ? 0.1 : 0.4)) {
       await this.stop(life);
     } else if (random.chance(0.3) && !life.mayFail) {

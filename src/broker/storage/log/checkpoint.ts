@@ -13,7 +13,7 @@ import { RecordTable } from "./record-table.ts";
 import { Segment } from "./segment.ts";
 import type { SegmentFiles } from "./segment-files.ts";
 
-const checkpointFile = "checkpoint";
+export const checkpointFile = "checkpoint";
 const magic = 0x5043_4c57; // "WLCP"
 const headerBytes = 64;
 /** Pieces that are written at a time. */

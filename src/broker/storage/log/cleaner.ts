@@ -18,6 +18,7 @@ export class Cleaner implements EndOfTurn {
   private cleaning: Promise<void> | undefined;
   private nextTurn: (() => void) | undefined;
   private stopped = false;
+  private readonly stopping = Promise.withResolvers<void>();
 
   constructor(store: LogStore, turn: EventLoopTurn) {
     this.store = store;
@@ -35,6 +36,7 @@ export class Cleaner implements EndOfTurn {
 
   async stop(): Promise<void> {
     this.stopped = true;
+    this.stopping.resolve();
     this.endOfTurn();
     await this.cleaning;
   }
@@ -70,12 +72,30 @@ export class Cleaner implements EndOfTurn {
         else await this.turnOver();
       }
       if (this.stopped) return;
-      // Settled meanwhile: the oldest segment gets no new records, so that the slot tells.
+      // Settled meanwhile: the oldest segment gets no new records, so that the slot tells while it is this segment's.
+      if (log.bySlot[segment.slot] !== segment) return;
+      if (table.slot(record) !== segment.slot) continue;
+      if (!(await this.hasRoomFor(table.recordBytes(record)))) return;
       if (table.slot(record) !== segment.slot) continue;
       this.store.move(record);
+      log.hasCopied();
       copied += table.recordBytes(record);
     }
     log.commitSoon();
+  }
+
+  /** Waits for free segments, of which a long message may need many; false when the disk is too full for it. */
+  private async hasRoomFor(recordBytes: number): Promise<boolean> {
+    const { log } = this.store;
+    const isLong = recordBytes > log.geometry.mostRecordBytes;
+    while (isLong ? !log.hasRoomToCopy(recordBytes) : log.freeSegments === 0) {
+      if (log.cannotGrow || this.stopped) {
+        log.hasCopied();
+        return false;
+      }
+      await Promise.race([log.roomChange(), this.stopping.promise]);
+    }
+    return !this.stopped;
   }
 
   private async recordsOf(segment: Segment): Promise<number[]> {

@@ -33,10 +33,12 @@ export interface ReadLog {
   /** The most definitions that a batch says were durable before it. */
   readonly definitions: number;
   /** What a crash left of a commit that was being written, and that nobody was told of. To be cut before writing on. */
-  readonly torn: readonly Torn[];
+  readonly torn: readonly LogPiece[];
+  /** The batches of the last commit. */
+  readonly last: readonly LogPiece[];
 }
 
-export interface Torn {
+export interface LogPiece {
   readonly file: DiskFile;
   readonly offset: number;
   readonly bytes: number;
@@ -61,10 +63,18 @@ export async function readLog(files: SegmentFiles, visit: (batch: ReadBatch) => 
   const reader = new LogReader(files, visit, logStart);
   for (const file of inLog) await reader.readSegment(file, file === inLog[0]);
   const torn = await reader.findTorn(inLog);
-  const { segments, lastCommit, definitions } = reader;
+  const { segments, lastCommit, definitions, last } = reader;
   const read = new Set(segments.map(({ slot }) => slot));
   const unused = inLog.filter(({ slot }) => !read.has(slot));
-  return { segments, free: [...files.blank, ...stale, ...unused], lastCommit, logStart, definitions, torn };
+  return {
+    segments,
+    free: [...files.blank, ...stale, ...unused],
+    lastCommit,
+    logStart,
+    definitions,
+    torn,
+    last,
+  };
 }
 
 /** The newest batches say where the log starts. */
@@ -82,6 +92,7 @@ class LogReader {
   readonly segments: Segment[] = [];
   lastCommit = 0;
   definitions = 0;
+  last: readonly LogPiece[] = [];
   private readonly files: SegmentFiles;
   private readonly visit: (batch: ReadBatch) => void;
   /** The commit that is being read, or comes next, and the part that is due. -1 before a first batch that may be any. */
@@ -131,6 +142,10 @@ class LogReader {
       segment.chunkEnds[chunkOffset / this.files.geometry.chunkBytes] = end;
       this.visit(whole);
     }
+    this.last = this.pending.map(({ segment, chunkOffset, start, end: ends }) => {
+      const offset = chunkOffset + start - batchHeaderBytes;
+      return { file: segment.file, offset, bytes: ends - start + batchHeaderBytes };
+    });
     this.pending = [];
     this.lastCommit = header.commit;
     this.commit = header.commit + 1;
@@ -139,10 +154,10 @@ class LogReader {
   }
 
   /** Looks at what stands behind the last whole commit. */
-  async findTorn(inLog: readonly SegmentFile[]): Promise<Torn[]> {
+  async findTorn(inLog: readonly SegmentFile[]): Promise<LogPiece[]> {
     const last = this.segments.at(-1);
     const behind = inLog.slice(last ? inLog.findIndex(({ slot }) => slot === last.slot) : 0);
-    const torn: Torn[] = await this.findBegun(behind);
+    const torn: LogPiece[] = await this.findBegun(behind);
     const unread = this.lastCommit + 1;
     for (const { file, generation } of behind) {
       for await (const { header, offset, start, end } of this.files.search(file)) {
@@ -156,7 +171,7 @@ class LogReader {
   }
 
   /** A batch that was begun, but is not whole, where the next one is due. */
-  private async findBegun(behind: readonly SegmentFile[]): Promise<Torn[]> {
+  private async findBegun(behind: readonly SegmentFile[]): Promise<LogPiece[]> {
     if (behind.length === 0) return [];
     const { file, offset } = this.end(behind);
     const { chunkBytes } = this.files.geometry;

@@ -7,7 +7,7 @@ import { ChunkCache } from "./chunk-cache.ts";
 import { batchHeaderBytes, decodeBatch, fileHeaderBytes } from "./format.ts";
 import type { Geometry } from "./geometry.ts";
 import { LogWriter, type Batch } from "./log-writer.ts";
-import type { Torn } from "./log-reader.ts";
+import type { LogPiece } from "./log-reader.ts";
 import { Segment, type Chunk } from "./segment.ts";
 import { reservedSegments, SegmentPool, type PoolOwner } from "./segment-pool.ts";
 
@@ -33,7 +33,7 @@ export interface LogState {
   readonly lastCommit: number;
   readonly logStart: number;
   /** What recovery must cut off before anything is written. */
-  readonly torn: readonly Torn[];
+  readonly torn: readonly LogPiece[];
 }
 
 /** How long settles may wait for a commit that something else needs. */
@@ -67,10 +67,13 @@ export class Log implements EndOfTurn, PoolOwner {
   private logStart: number;
   /** The segment in which the last whole commit ends: a reader must find one. */
   private committedGeneration: number;
+  /** Free segments that the cleaner is waiting for. */
+  private cleanerSegments = 0;
   private inFlightBytes = 0;
   private committing: Promise<void> | undefined;
   private lazyDue = false;
   private lazyScheduled = false;
+  private awaitingRoom: (() => void)[] = [];
   private failure: Error | undefined;
   /** Those who wait in {@link flush}, to be told that it has failed. */
   private readonly flushing = new Set<(reason: Error) => void>();
@@ -109,7 +112,7 @@ export class Log implements EndOfTurn, PoolOwner {
   get hasRoom(): boolean {
     // Publishers wait for a commit when 16 MiB are uncommitted.
     return (
-      this.pool.count > reservedSegments &&
+      this.pool.count > reservedSegments + this.cleanerSegments &&
       this.writer.pendingBytes + this.inFlightBytes < this.geometry.segmentBytes
     );
   }
@@ -119,12 +122,38 @@ export class Log implements EndOfTurn, PoolOwner {
     return this.pool.isFull && this.pool.count <= reservedSegments;
   }
 
+  /** The last attempt to make a segment failed for want of space. */
+  get cannotGrow(): boolean {
+    return this.pool.isFull;
+  }
+
   /** Whether a message of so many bytes may be appended, which may need several segments. If not, sees to it that it may be later. */
   hasRoomFor(bytes: number): boolean {
-    const segments = Math.max(1, Math.ceil((bytes * 1.01) / this.geometry.segmentBytes));
-    if (this.pool.count >= reservedSegments + segments) return true;
-    this.pool.want(segments);
+    const segments = this.segmentsFor(bytes);
+    if (this.pool.count >= reservedSegments + this.cleanerSegments + segments) return true;
+    this.pool.want(this.cleanerSegments + segments);
     return false;
+  }
+
+  /**
+   * The same for the cleaner, which would never get many segments while publishers take each that is made: they wait until
+   * {@link hasCopied}.
+   */
+  hasRoomToCopy(bytes: number): boolean {
+    this.cleanerSegments = this.segmentsFor(bytes);
+    if (this.pool.count >= reservedSegments + this.cleanerSegments) return true;
+    this.pool.want(this.cleanerSegments);
+    return false;
+  }
+
+  hasCopied(): void {
+    if (this.cleanerSegments === 0) return;
+    this.cleanerSegments = 0;
+    this.onRoomChanged();
+  }
+
+  private segmentsFor(bytes: number): number {
+    return Math.max(1, Math.ceil((bytes * 1.01) / this.geometry.segmentBytes));
   }
 
   /** The generation with which the log begins. */
@@ -191,7 +220,12 @@ export class Log implements EndOfTurn, PoolOwner {
     const chunk = this.cache.add(segment, index);
     const end = segment.chunkEnds[index];
     const { bytes, view } = chunk;
-    this.read(segment, bytes.subarray(0, end), index * this.geometry.chunkBytes);
+    try {
+      this.read(segment, bytes.subarray(0, end), index * this.geometry.chunkBytes);
+    } catch (error) {
+      this.cache.drop(chunk);
+      throw error;
+    }
     for (let at = index === 0 ? fileHeaderBytes : 0; at < end;) {
       const batch = decodeBatch(bytes, view, at, this.nonce);
       if (batch === undefined || batch.generation !== segment.generation) {
@@ -240,7 +274,20 @@ export class Log implements EndOfTurn, PoolOwner {
   }
 
   poolChanged(): void {
+    const { awaitingRoom } = this;
+    this.awaitingRoom = [];
+    for (const resolve of awaitingRoom) resolve();
     this.onRoomChanged();
+  }
+
+  /** Comes back when there are more free segments than now, or the disk turned out to be full. */
+  async roomChange(): Promise<void> {
+    await new Promise<void>((resolve) => this.awaitingRoom.push(resolve));
+  }
+
+  /** While the disk is short of space, no more free segments are kept than are needed soon. */
+  set isShortOfSpace(isShort: boolean) {
+    this.pool.isShort = isShort;
   }
 
   poolFailed(error: unknown): void {

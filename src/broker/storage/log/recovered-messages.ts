@@ -29,6 +29,8 @@ export class RecoveredMessages implements SurvivingMessages {
   readonly table: RecordTable = new RecordTable();
   private readonly isKnownQueue: (queueId: number) => boolean;
   private readonly queues = new Map<number, RecoveredQueue>();
+  /** The highest queue id that any record names. */
+  highestQueueId = 0;
   private lastQueueId = -1;
   private lastQueue: RecoveredQueue | undefined;
 
@@ -121,6 +123,7 @@ export class RecoveredMessages implements SurvivingMessages {
 
   private queue(id: number): RecoveredQueue | undefined {
     if (id === this.lastQueueId) return this.lastQueue;
+    this.highestQueueId = Math.max(this.highestQueueId, id);
     let queue = this.queues.get(id);
     if (!queue && id > 0 && this.isKnownQueue(id)) {
       queue = new RecoveredQueue();

@@ -1,10 +1,10 @@
 import { definitionsFile, keepBroken, type DefinitionsContent } from "../definitions-log.ts";
-import { writeFully } from "../disk.ts";
+import { rewrite, writeFully } from "../disk.ts";
 import { CorruptionError } from "../storage-error.ts";
 import { batchHeaderBytes } from "./format.ts";
 import { readCheckpoint, type Checkpoint } from "./checkpoint.ts";
 import type { LogState } from "./log.ts";
-import { readLog, type ReadLog, type Torn } from "./log-reader.ts";
+import { readLog, type LogPiece, type ReadLog } from "./log-reader.ts";
 import { RecoveredMessages, type SurvivingMessages } from "./recovered-messages.ts";
 import type { Segment } from "./segment.ts";
 import type { SegmentFiles } from "./segment-files.ts";
@@ -19,6 +19,8 @@ export interface Recovery {
   readonly messages: SurvivingMessages;
   /** The broker was stopped in order, and not started since: what it then delivers, the log does not tell. */
   readonly wasClean: boolean;
+  /** The batches of the last commit, unless the stop was in order: then they are surely on the disk. */
+  readonly last: readonly LogPiece[];
 }
 
 /**
@@ -45,7 +47,7 @@ function fromCheckpoint(files: SegmentFiles, checkpoint: Checkpoint): Recovery {
   const { geometry, nonce } = files;
   const lastGeneration = lastGenerationOf(files);
   const state = { geometry, nonce, segments, free, torn: [], lastGeneration, lastCommit, logStart };
-  return { messages, wasClean: true, state };
+  return { messages, wasClean: true, last: [], state };
 }
 
 /** A commit that is cut off may have used generations that nothing shows any more: one for each file at most. */
@@ -71,6 +73,7 @@ export async function readWholeLog(
   return {
     messages,
     wasClean,
+    last: log.last,
     state: {
       geometry: files.geometry,
       nonce: files.nonce,
@@ -105,15 +108,21 @@ function assertComplete(files: SegmentFiles, definitions: DefinitionsContent, lo
 
 /**
  * Makes sure that what was read stays. A killed broker's last writes are with the operating system and not on the disk yet:
- * what goes on from them must not outlive them.
+ * what goes on from them must not outlive them. The last commit is written again, since its sync may have failed: then the
+ * operating system takes it for written and would not write it any more.
  */
-export async function settleOnDisk(files: SegmentFiles, segments: readonly Segment[]): Promise<void> {
+export async function settleOnDisk(
+  files: SegmentFiles,
+  segments: readonly Segment[],
+  last: readonly LogPiece[],
+): Promise<void> {
+  for (const { file, offset, bytes } of last) await rewrite(file, offset, bytes);
   await Promise.all(segments.map(({ file }) => file.sync()));
   await files.disk.sync();
 }
 
 /** Takes away what a crash left of a commit, but for a copy, so that it never passes for a part of a later commit. */
-export async function cutTorn(files: SegmentFiles, torn: readonly Torn[]): Promise<void> {
+export async function cutTorn(files: SegmentFiles, torn: readonly LogPiece[]): Promise<void> {
   const header = new Uint8Array(batchHeaderBytes);
   for (const file of new Set(torn.map((piece) => piece.file))) {
     const pieces = torn.filter((piece) => piece.file === file);

@@ -1,5 +1,5 @@
 import type { Clock } from "../../../base/index.ts";
-import { writeFully, type Disk, type DiskFile } from "../disk.ts";
+import { isWantOfRoom, writeFully, type Disk, type DiskFile } from "../disk.ts";
 import { encodeFileHeader, fileHeaderBytes } from "./format.ts";
 import type { Geometry } from "./geometry.ts";
 
@@ -32,6 +32,8 @@ export interface PoolOwner {
 export class SegmentPool {
   /** The last attempt to make a file failed because the disk is full. */
   isFull = false;
+  /** The disk is short of space: what is not needed soon is removed. */
+  private short = false;
   private readonly disk: Disk;
   private readonly geometry: Geometry;
   private readonly nonce: bigint;
@@ -69,9 +71,21 @@ export class SegmentPool {
 
   /** A file leaves the log. */
   give(slot: number, file: DiskFile): void {
-    if (this.free.length >= Math.max(mostFree, this.wanted)) this.remove(slot, file);
-    else this.free.push({ slot, file });
-    if (this.free.length >= this.wanted) this.wanted = reservedSegments + aheadSegments;
+    this.free.push({ slot, file });
+    this.trim();
+  }
+
+  set isShort(isShort: boolean) {
+    this.short = isShort;
+    this.trim();
+  }
+
+  private trim(): void {
+    const most = Math.max(this.short ? 0 : mostFree, this.wanted);
+    while (this.free.length > most) {
+      const { slot, file } = this.free.pop()!;
+      this.remove(slot, file);
+    }
   }
 
   /** Sees to it that so many files are free beside the reserve, soon. */
@@ -103,6 +117,8 @@ export class SegmentPool {
         this.isFull = false;
         this.owner.poolChanged();
       }
+      // Whoever has wanted more has been told that it is there, and took it.
+      this.wanted = reservedSegments + aheadSegments;
     } catch (error) {
       if (!isWantOfRoom(error)) {
         // Trying again would fail again, at once.
@@ -111,10 +127,7 @@ export class SegmentPool {
       }
       this.isFull = true;
       this.owner.poolChanged();
-      this.clock.after(retryMs, () => {
-        this.isFull = false;
-        this.extend();
-      });
+      this.clock.after(retryMs, () => this.extend());
     }
   }
 
@@ -165,9 +178,4 @@ export function segmentName(slot: number): string {
 export function slotOf(name: string): number | undefined {
   const match = segmentNames.exec(name);
   return match ? Number(match[1]) : undefined;
-}
-
-/** The disk, its quota, or this process's file descriptors are used up: a state that can end, not a defect. */
-function isWantOfRoom(error: unknown): boolean {
-  return ["ENOSPC", "EDQUOT", "EMFILE", "ENFILE"].includes((error as NodeJS.ErrnoException).code ?? "");
 }
