@@ -79,12 +79,18 @@ function greet(broker: Broker, management: Management, chosen: ServeSettings, ve
 `);
 }
 
-/** The first signal drains and stops; the second does not wait. */
+/** Signals that come together are one: under npm, Ctrl+C reaches the broker from the terminal and once more from npm. */
+const sameSignalMs = 1_000;
+
+/** The first signal drains and stops; a later one does not wait. */
 function stopOnSignal(broker: Broker, management: Management, logger: Logger): void {
-  let stopping = false;
+  let stoppingSinceMs: number | undefined;
   const stop = (signal: NodeJS.Signals): void => {
-    if (stopping) process.exit(1);
-    stopping = true;
+    if (stoppingSinceMs !== undefined) {
+      if (performance.now() - stoppingSinceMs > sameSignalMs) process.exit(1);
+      return;
+    }
+    stoppingSinceMs = performance.now();
     logger.info({ signal }, "stopping");
     Promise.all([management.stop(), broker.stop()]).then(
       () => process.exit(0),

@@ -77,6 +77,13 @@ describe("warren serve", () => {
     expect(String(await forced)).toContain("CONNECTION_FORCED");
   });
 
+  test("stops in order when the signal comes twice at once, as under npm", async () => {
+    const { child } = await serve([]);
+    child.kill("SIGTERM");
+    child.kill("SIGTERM");
+    expect(await once(child, "exit")).toEqual([0, null]);
+  });
+
   test("stops when asked to, although nobody reads its log any more", async () => {
     const { child } = await serve([]);
     child.stdout!.destroy();
