@@ -15,8 +15,7 @@ import {
   StorageError,
   type StoppedQueue,
 } from "./storage/index.ts";
-import type { Queue } from "./queues/index.ts";
-import type { VirtualHost } from "./virtual-host.ts";
+import type { MessageHolder, VirtualHost } from "./virtual-host.ts";
 
 /** Where a broker keeps things: in memory, or in a data directory. */
 export interface BrokerStorage {
@@ -55,34 +54,41 @@ export interface BrokerStorageOptions {
 /** What the queues have in the log; undefined when the storage has failed, and nothing can be written any more. */
 function contentOf(vhosts: readonly VirtualHost[], store: LogStore): StoppedQueue[] | undefined {
   const all = vhosts.flatMap((vhost) => [...vhost.allQueues]);
-  const queues = all.filter(({ survives }) => survives);
   try {
     // What they have of messages in the log would count as still needed in the next life.
     for (const queue of all) if (!queue.survives) queue.purge();
-    for (const queue of queues) queue.noteRedelivered();
+    for (const queue of all) if (queue.survives) queue.noteRedelivered();
   } catch {
     return undefined;
   }
-  return queues.map((queue) => stopped(queue, store));
+  const holders = vhosts.flatMap((vhost) => vhost.holders).filter(({ survives }) => survives);
+  return holders.map((holder) => stopped(holder, store));
 }
 
 /** What a queue has in the log, for the next start. The queue is empty then. */
-function stopped(queue: Queue, store: LogStore): StoppedQueue {
-  const most = queue.readyCount;
+function stopped(holder: MessageHolder, store: LogStore): StoppedQueue {
+  const most = holder.messageCount;
   const records = new Int32Array(most);
   const positions = new Int32Array(most);
   const sequences = new Float64Array(most);
   const deliveries = new Int32Array(most);
+  const times = new Float64Array(most);
+  const notes = new Int32Array(most);
   let count = 0;
-  queue.takeAll((handle, position, sequence, isRedelivered) => {
+  let isNoted = false;
+  holder.takeAll(({ handle, position, sequence, deliveries: returned, timeMs, note }) => {
     const record = store.recordOf(handle);
     if (record < 0) return;
     records[count] = record;
     positions[count] = position;
     sequences[count] = sequence;
-    deliveries[count++] = isRedelivered ? 1 : 0;
+    deliveries[count] = returned;
+    times[count] = timeMs;
+    notes[count++] = note;
+    isNoted ||= timeMs !== 0 || note !== 0;
   });
-  const { id, nextSequence } = queue;
+  const { id, nextSequence } = holder;
+  const noted = isNoted ? count : 0;
   return {
     id,
     nextSequence,
@@ -90,6 +96,8 @@ function stopped(queue: Queue, store: LogStore): StoppedQueue {
     positions: positions.subarray(0, count),
     sequences: sequences.subarray(0, count),
     deliveries: deliveries.subarray(0, count),
+    times: times.subarray(0, noted),
+    notes: notes.subarray(0, noted),
   };
 }
 
@@ -163,11 +171,9 @@ async function diskStorage(
     restore(vhost) {
       for (const definition of readTopology(definitions.all)) {
         if (definition.vhost !== vhost.name) continue;
-        const queue = vhost.restore(definition);
-        if (!queue) continue;
-        queue.nextSequence = storage.restore(queue.id, ({ handle, position, sequence, isRedelivered }) =>
-          queue.restore(handle, position, sequence, isRedelivered),
-        );
+        const holder = vhost.restore(definition);
+        if (!holder) continue;
+        holder.nextSequence = storage.restore(holder.id, (message) => holder.restore(message));
       }
     },
     flush: () => log.flush(),

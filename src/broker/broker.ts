@@ -10,7 +10,9 @@ import { createReadResources, readBufferBytes } from "./connection/socket-reader
 import { Alarms } from "./alarms.ts";
 import { openBrokerStorage } from "./broker-storage.ts";
 import { PublishGate } from "./publish-gate.ts";
-import type { Disk } from "./storage/index.ts";
+import type { Compatibility } from "./queue-arguments.ts";
+import type { DelayedMessage } from "./delayed-messages.ts";
+import type { Disk, MessageStore } from "./storage/index.ts";
 import { VirtualHost } from "./virtual-host.ts";
 
 /** How {@link startBroker} starts. Everything has a default. */
@@ -47,6 +49,17 @@ export interface BrokerOptions {
   channelMax?: number;
   /** Heartbeat interval offered to clients, in seconds; 0 switches heartbeats off. Default 60. */
   heartbeatSeconds?: number;
+  /**
+   * How long a delivery may wait for its acknowledgement before its channel is closed and it goes to another consumer, in
+   * milliseconds; infinity for ever. Default 1 800 000 (30 minutes), as RabbitMQ's `consumer_timeout`. Looked at so often that it
+   * comes at most a tenth, or a minute, too late.
+   */
+  consumerTimeoutMs?: number;
+  /**
+   * Which RabbitMQ's rules hold where its versions differ: "3" is 3.10, "4" is 4.3, which refuses queues that are neither
+   * durable nor exclusive and a prefetch for whole channels, and counts only `basic.reject` towards a delivery limit. Default "3".
+   */
+  compat?: "3" | "4";
   /** How long a client may take to log in, in milliseconds. Default 10 000. */
   handshakeTimeoutMs?: number;
   /** Where the broker logs. Default: nowhere. */
@@ -75,6 +88,16 @@ export interface Broker extends AsyncDisposable {
   stop(timeoutMs?: number): Promise<void>;
   /** What the broker holds in memory. */
   usage(): BrokerUsage;
+  /**
+   * Messages that an exchange of type `x-delayed-message` holds until they are due, the next to be due first.
+   * @throws RangeError when there is no such exchange.
+   */
+  delayedMessages(exchange: string, vhost?: string): DelayedMessage[];
+  /**
+   * Takes the messages with this message-id out of a delayed exchange before they are due. Resolves with how many there
+   * were, when that is durable. @throws RangeError when there is no such exchange.
+   */
+  cancelDelayed(exchange: string, messageId: string, vhost?: string): Promise<number>;
 }
 
 export interface BrokerUsage {
@@ -82,6 +105,8 @@ export interface BrokerUsage {
   readonly queues: number;
   /** Messages stored, ready or unacknowledged; one in several queues counts once. */
   readonly messages: number;
+  /** Of these, messages that delayed exchanges hold until they are due. */
+  readonly delayedMessages: number;
   /** Bytes of memory that the stored messages pin. */
   readonly messageMemoryBytes: number;
   /** Bytes written to clients that they have not taken yet. */
@@ -105,6 +130,8 @@ const defaults = {
   staticReads: true,
   memoryLimitBytes: 0,
   diskFreeLimitBytes: 50_000_000,
+  compat: "3" as Compatibility,
+  consumerTimeoutMs: 1_800_000,
 };
 
 const outputBufferBytes = 128 << 10;
@@ -145,10 +172,21 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
   });
   const { store, definitions, room } = storage;
   const gate = new PublishGate(room, settings.clock, settings.logger);
-  storage.onRoomChanged(() => gate.roomChanged());
+  storage.onRoomChanged(() => {
+    gate.roomChanged();
+    vhost.roomChanged();
+  });
   const users = new Users();
   users.add(settings.user, settings.password);
-  const vhost = new VirtualHost("/", store, definitions);
+  const vhost = new VirtualHost("/", {
+    store,
+    definitions,
+    clock: settings.clock,
+    turn,
+    log: settings.logger,
+    room,
+    compatibility: settings.compat,
+  });
   storage.restore(vhost);
   let onEnded: (() => void) | undefined;
   const context: ConnectionContext = {
@@ -163,6 +201,7 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
     reading: createReadResources(turn, new BufferPool(readBufferBytes, 32)),
     staticReads: settings.staticReads,
     limits: settings,
+    compatibility: settings.compat,
     loopbackUser: settings.user === "guest" && settings.password === "guest" ? "guest" : undefined,
     connectionEnded(connection) {
       connections.delete(connection);
@@ -208,11 +247,19 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
     settings.clock,
   );
 
+  const { consumerTimeoutMs } = settings;
+  const overdue = Number.isFinite(consumerTimeoutMs)
+    ? settings.clock.every(Math.min(60_000, Math.ceil(consumerTimeoutMs / 10)), () => {
+        for (const connection of connections) connection.lookForOverdue(consumerTimeoutMs);
+      })
+    : undefined;
+
   let stopped: Promise<void> | undefined;
   const stop = async (timeoutMs: number): Promise<void> => {
     const closed = once(accepting, "close");
     accepting.close();
     alarms.stop();
+    overdue?.cancel();
     gate.stop();
     // What has been published until now is confirmed before its connections are closed.
     // If the storage has failed, that was told already, and the end of this says it again.
@@ -231,10 +278,15 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
       onEnded();
     });
     await closed;
+    vhost.stop();
     await storage.close([vhost]);
     settings.logger.info({ host: settings.host, port }, "broker stopped");
   };
 
+  const vhostNamed = (name: string): VirtualHost => {
+    if (name === vhost.name) return vhost;
+    throw new RangeError(`there is no vhost '${name}'`);
+  };
   const broker: Broker = {
     host: settings.host,
     port,
@@ -246,15 +298,36 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
         connections: connections.size,
         queues: vhost.queueCount,
         messages,
+        delayedMessages: [...vhost.allDelayed.values()].reduce(
+          (sum, { messageCount }) => sum + messageCount,
+          0,
+        ),
         messageMemoryBytes: memoryBytes,
         unsentBytes: unsentBytes(),
         alarms: gate.raised,
         logBytes: storage.logBytes,
       };
     },
+    delayedMessages: (exchange, name = "/") =>
+      vhostNamed(name)
+        .delayedIn(exchange)
+        .list()
+        .toSorted((a, b) => a.dueMs - b.dueMs),
+    async cancelDelayed(exchange, messageId, name = "/") {
+      const cancelled = vhostNamed(name).delayedIn(exchange).cancel(messageId);
+      if (cancelled > 0) await committed(store);
+      return cancelled;
+    },
     [Symbol.asyncDispose]: () => broker.stop(),
   };
   return broker;
+}
+
+/** Resolves when what was done up to now is durable. */
+async function committed(store: MessageStore): Promise<void> {
+  await new Promise<void>((resolve) =>
+    store.awaitCommit({ needsDisk: true, beforeCommit() {}, committed: resolve }),
+  );
 }
 
 function assertSettings(settings: typeof defaults): void {
@@ -269,6 +342,10 @@ function assertSettings(settings: typeof defaults): void {
   assertRange(settings, "channelMax", 1, 65_535);
   assertRange(settings, "heartbeatSeconds", 0, 65_535);
   assertRange(settings, "handshakeTimeoutMs", 1, 2 ** 31 - 1);
+  if (settings.consumerTimeoutMs !== Number.POSITIVE_INFINITY)
+    assertRange(settings, "consumerTimeoutMs", 1, Number.MAX_SAFE_INTEGER);
+  if (!["3", "4"].includes(settings.compat))
+    throw new RangeError(`compat is ${settings.compat}; it must be "3" or "4"`);
   assertRange(settings, "maxMessageBytes", 0, 512 << 20);
   assertRange(settings, "memoryLimitBytes", 0, Number.MAX_SAFE_INTEGER);
   assertRange(settings, "diskFreeLimitBytes", 0, Number.MAX_SAFE_INTEGER);

@@ -13,6 +13,8 @@ export type DurableDefinition =
       autoDelete: boolean;
       internal: boolean;
       arguments: FieldTable;
+      /** Of a delayed exchange: what it holds is in the log under this id, as if it were a queue. */
+      delayQueueId: number | undefined;
     }
   | { kind: "queue"; vhost: string; name: string; id: number; autoDelete: boolean; arguments: FieldTable }
   | {
@@ -39,10 +41,11 @@ export class DurableTopology {
     return this.definitions.nextQueueId();
   }
 
-  exchangeDeclared({ name, typeName, options }: Exchange): void {
+  exchangeDeclared({ name, typeName, options }: Exchange, delayQueueId: number | undefined): void {
     if (!options.durable) return;
     const { autoDelete, internal } = options;
-    const value = { type: typeName, autoDelete, internal, arguments: encodeTable(options.arguments) };
+    const table = encodeTable(options.arguments);
+    const value = { type: typeName, autoDelete, internal, arguments: table, delayQueueId };
     this.definitions.put(key("exchange", this.vhost, name), JSON.stringify(value));
   }
 
@@ -100,7 +103,13 @@ export function readTopology(definitions: ReadonlyMap<string, string>): DurableD
       const { id, autoDelete, arguments: table } = JSON.parse(value) as StoredQueue;
       found.push({ kind, vhost, name, id, autoDelete, arguments: decodeTable(table) });
     } else if (kind === "exchange") {
-      const { type, autoDelete, internal, arguments: table } = JSON.parse(value) as StoredExchange;
+      const {
+        type,
+        autoDelete,
+        internal,
+        arguments: table,
+        delayQueueId,
+      } = JSON.parse(value) as StoredExchange;
       const typeName = exchangeTypeNames.find((known) => known === type);
       if (!typeName) throw new Error(`exchange '${name}' in vhost '${vhost}' has the unknown type '${type}'`);
       found.push({
@@ -111,6 +120,7 @@ export function readTopology(definitions: ReadonlyMap<string, string>): DurableD
         autoDelete,
         internal,
         arguments: decodeTable(table),
+        delayQueueId,
       });
     }
   }
@@ -118,10 +128,15 @@ export function readTopology(definitions: ReadonlyMap<string, string>): DurableD
   return found.toSorted((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind));
 }
 
-/** The ids of the queues that {@link DurableTopology} has written down. */
+/** The ids of the queues that {@link DurableTopology} has written down, and of what delayed exchanges hold. */
 export function queueIds(definitions: ReadonlyMap<string, string>): ReadonlySet<number> {
-  const queues = readTopology(definitions).filter((definition) => definition.kind === "queue");
-  return new Set(queues.map(({ id }) => id));
+  const ids = new Set<number>();
+  for (const definition of readTopology(definitions)) {
+    if (definition.kind === "queue") ids.add(definition.id);
+    else if (definition.kind === "exchange" && definition.delayQueueId !== undefined)
+      ids.add(definition.delayQueueId);
+  }
+  return ids;
 }
 
 interface StoredQueue {
@@ -135,6 +150,7 @@ interface StoredExchange {
   readonly autoDelete: boolean;
   readonly internal: boolean;
   readonly arguments: string;
+  readonly delayQueueId?: number;
 }
 
 /** A binding is as durable as the less durable of its ends, as in RabbitMQ. */

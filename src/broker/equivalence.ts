@@ -24,11 +24,17 @@ export function assertSameArgument(
   const now = received.get(name);
   const before = current.get(name);
   if (now === undefined && before === undefined) return;
+  if (name === "x-queue-type" && isClassic(now) && isClassic(before)) return;
   if (now !== undefined && before !== undefined) {
     if (sameValue(now, before)) return;
     throw inequivalent(scope, name, `received '${fieldText(now)}' but current is '${fieldText(before)}'`);
   }
   throw inequivalent(scope, name, `received ${valueAndType(now)} but current is ${valueAndType(before)}`);
+}
+
+/** A queue of which no type is said is a classic one. */
+function isClassic(type: FieldValue | undefined): boolean {
+  return type === undefined || (type.type === "longstr" && type.value === "classic");
 }
 
 function inequivalent(scope: string, argument: string, difference: string): ChannelError {

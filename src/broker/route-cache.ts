@@ -1,10 +1,28 @@
+import type { DelayedMessages } from "./delayed-messages.ts";
 import type { Queue } from "./queues/index.ts";
+import type { MessageView } from "./storage/index.ts";
 
 /** Where messages with one exchange and routing key go, until the topology changes. */
 export interface Route {
   readonly queues: readonly Queue[];
+  /** All queues are plain: nothing of the message matters to them but that it is one. */
+  readonly isPlain: boolean;
   /** The virtual host's `topologyVersion` for which this holds; -1 when it holds for one message only. */
   readonly version: number;
+  /** Delayed exchanges that hold this message, before they route it on. */
+  readonly delays?: readonly Delay[];
+  /** Consumers of replies that this message is addressed to (direct reply-to). */
+  readonly replyConsumers?: readonly ReplyConsumer[];
+}
+
+export interface Delay {
+  readonly messages: DelayedMessages;
+  readonly delayMs: number;
+}
+
+/** Gets replies that no queue holds. https://www.rabbitmq.com/docs/direct-reply-to */
+export interface ReplyConsumer {
+  deliverReply(message: MessageView): void;
 }
 
 /**

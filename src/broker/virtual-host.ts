@@ -1,12 +1,18 @@
 import { randomBytes } from "node:crypto";
-import { emptyTable, ReplyCode, type FieldTable } from "../wire/index.ts";
+import type { Clock, EventLoopTurn, Logger } from "../base/index.ts";
+import { emptyTable, fieldText, ReplyCode, type FieldTable } from "../wire/index.ts";
+import { DeadLetters } from "./dead-letters.ts";
+import { DelayedMessages, longestDelayMs } from "./delayed-messages.ts";
+import { Distributor } from "./distributor.ts";
 import { DurableTopology, type DurableDefinition } from "./durable-topology.ts";
 import { assertSame, assertSameArgument } from "./equivalence.ts";
 import { ChannelError, ConnectionError } from "./errors.ts";
-import { assertQueueArguments, comparedArguments, notYet } from "./queue-arguments.ts";
-import { Queue, type QueueOptions } from "./queues/index.ts";
-import { RouteCache, type Route } from "./route-cache.ts";
+import type { Room } from "./publish-gate.ts";
+import { assertQueueArguments, comparedArguments, type Compatibility } from "./queue-arguments.ts";
+import { Queue, type QueueEnvironment, type QueueOptions } from "./queues/index.ts";
+import { RouteCache, type Delay, type ReplyConsumer, type Route } from "./route-cache.ts";
 import {
+  delayedType,
   Exchange,
   exchangeTypeNames,
   type Binding,
@@ -14,7 +20,17 @@ import {
   type ExchangeTypeName,
   type RoutingTarget,
 } from "./routing/index.ts";
-import type { Definitions, MessageStore } from "./storage/index.ts";
+import {
+  composeMessage,
+  propertiesOf,
+  routeOf,
+  type Definitions,
+  type Destination,
+  type MessageStore,
+  type MessageView,
+  type SurvivingMessage,
+} from "./storage/index.ts";
+import { copyKeys } from "./copy-keys.ts";
 
 /** Exchanges that every virtual host has. https://www.rabbitmq.com/docs/exchanges#default-exchanges */
 const predeclared: readonly [string, ExchangeTypeName][] = [
@@ -25,23 +41,78 @@ const predeclared: readonly [string, ExchangeTypeName][] = [
   ["amq.match", "headers"],
 ];
 
+/** What all virtual hosts of a broker share. */
+export interface VirtualHostServices {
+  readonly store: MessageStore;
+  readonly definitions: Definitions;
+  readonly clock: Clock;
+  readonly turn: EventLoopTurn;
+  readonly log: Logger;
+  readonly room: Room;
+  /** The RabbitMQ whose rules hold where versions differ. */
+  readonly compatibility: Compatibility;
+}
+
+/** What keeps messages: a queue, or a delayed exchange. */
+export interface MessageHolder extends Destination {
+  nextSequence: number;
+  /** Ready, held or dead, but not delivered. */
+  readonly messageCount: number;
+  restore(message: SurvivingMessage): void;
+  takeAll(visit: (message: SurvivingMessage) => void): void;
+}
+
+/** The name that stands for a channel's replies, and starts the names under which they can be sent to it. */
+export const replyTo = "amq.rabbitmq.reply-to";
+
 /** A name space of exchanges, queues and bindings. */
 export class VirtualHost {
   readonly name: string;
+  readonly distributor: Distributor;
+  readonly deadLetters: DeadLetters;
   /** Grows with every change of exchanges, queues or bindings: whoever keeps a {@link Route} compares it. */
   topologyVersion = 1;
-  private readonly store: MessageStore;
+  private readonly services: VirtualHostServices;
+  private readonly environment: QueueEnvironment;
   private readonly durable: DurableTopology;
   private readonly exchanges = new Map<string, Exchange>();
   private readonly queues = new Map<string, Queue>();
   /** Exclusive queues by the connection that owns them. */
   private readonly exclusive = new Map<object, Set<Queue>>();
   private readonly routes = new RouteCache();
+  /** What delayed exchanges hold. */
+  private readonly delays = new Map<Exchange, DelayedMessages>();
+  private readonly replyConsumers = new Map<string, ReplyConsumer>();
 
-  constructor(name: string, store: MessageStore, definitions: Definitions) {
+  constructor(name: string, services: VirtualHostServices) {
+    const { store, definitions, clock, log, compatibility } = services;
     this.name = name;
-    this.store = store;
+    this.services = services;
     this.durable = new DurableTopology(definitions, name);
+    this.distributor = new Distributor(store);
+    this.deadLetters = new DeadLetters({
+      ...services,
+      attempt: (work) => this.attempt(work),
+      distributor: this.distributor,
+      route: (exchange, routingKeys, headers) => {
+        if (exchange !== "" && !this.exchanges.has(exchange)) return undefined;
+        return this.findRoute(exchange, routingKeys, () => headers).queues;
+      },
+    });
+    this.distributor.onRefused = (queue, message) => this.deadLetters.addRefused(queue, message);
+    this.environment = {
+      store,
+      clock,
+      countsEveryReturn: compatibility === "3",
+      // https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling
+      defaultDeliveryLimit: compatibility === "3" ? Number.POSITIVE_INFINITY : 20,
+      hasDeadLetters: (queue) => this.deadLetters.add(queue),
+      isUnused: (queue) => {
+        log.info({ queue: queue.name, vhost: name }, "queue expired: nobody has used it");
+        this.deleteQueue(queue);
+      },
+      attempt: (work) => this.attempt(work),
+    };
     for (const [exchange, type] of predeclared) {
       const options = { durable: true, autoDelete: false, internal: false, arguments: emptyTable };
       this.exchanges.set(exchange, new Exchange(exchange, type, options));
@@ -49,18 +120,19 @@ export class VirtualHost {
   }
 
   /** Brings back what survived an earlier life of the broker. Exchanges and queues come before their bindings. */
-  restore(definition: DurableDefinition): Queue | undefined {
+  restore(definition: DurableDefinition): MessageHolder | undefined {
     const { kind } = definition;
     if (kind === "exchange") {
-      const { name, type, autoDelete, internal, arguments: table } = definition;
+      const { name, type, autoDelete, internal, arguments: table, delayQueueId } = definition;
       const options = { durable: true, autoDelete, internal, arguments: table };
-      this.exchanges.set(name, new Exchange(name, type, options));
-      return undefined;
+      const exchange = new Exchange(name, type, options);
+      this.exchanges.set(name, exchange);
+      return delayQueueId === undefined ? undefined : this.holdDelayed(exchange, delayQueueId);
     }
     if (kind === "queue") {
       const { id, name, autoDelete, arguments: table } = definition;
       const options = { durable: true, autoDelete, exclusiveOwner: null, arguments: table };
-      const queue = new Queue(id, name, options, this.store);
+      const queue = new Queue(id, name, options, this.environment);
       this.queues.set(name, queue);
       return queue;
     }
@@ -74,40 +146,142 @@ export class VirtualHost {
     return this.queues.values();
   }
 
-  /** Finds the queues for a message. Hot callers keep the answer and compare its version. */
+  /** Delayed exchanges with what they hold. */
+  get allDelayed(): ReadonlyMap<Exchange, DelayedMessages> {
+    return this.delays;
+  }
+
+  /** Queues, and what delayed exchanges hold. */
+  get holders(): readonly MessageHolder[] {
+    return [...this.queues.values(), ...this.delays.values()];
+  }
+
+  /** What a delayed exchange holds. @throws RangeError when there is no such exchange. */
+  delayedIn(exchangeName: string): DelayedMessages {
+    const exchange = this.exchanges.get(exchangeName);
+    const delayed = exchange && this.delays.get(exchange);
+    if (delayed) return delayed;
+    const what = exchange ? `is of type ${exchange.typeName}, not x-delayed-message` : "does not exist";
+    throw new RangeError(`exchange '${exchangeName}' in vhost '${this.name}' ${what}`);
+  }
+
+  /** There may be room in the log again, for messages that go from one queue to another. */
+  roomChanged(): void {
+    this.deadLetters.roomChanged();
+    for (const delayed of this.delays.values()) delayed.roomChanged();
+  }
+
+  /** No timer runs any more. */
+  stop(): void {
+    this.deadLetters.flush();
+    this.deadLetters.stop();
+    for (const delayed of this.delays.values()) delayed.stop();
+  }
+
+  /** A failed storage says so itself, by ending the broker; the same error need not end the process. */
+  private attempt(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.services.log.error(
+        { vhost: this.name, error: (error as Error).stack },
+        "cannot go on moving messages",
+      );
+    }
+  }
+
+  /** Finds the queues for a message. Hot callers keep the answer and compare its version. @throws ChannelError 403, 404 */
   route(exchangeName: string, routingKey: string, headers: () => FieldTable): Route {
     const cached = this.routes.get(exchangeName, routingKey, this.topologyVersion);
     if (cached) return cached;
-    const route = this.findRoute(exchangeName, routingKey, headers);
+    const route = this.routeByKeys(exchangeName, [routingKey], headers);
     if (route.version >= 0) this.routes.set(exchangeName, routingKey, route);
     return route;
   }
 
-  private findRoute(exchangeName: string, routingKey: string, headers: () => FieldTable): Route {
-    // The default exchange is bound to every queue by its name (AMQP 0-9-1 §3.1.3.1).
-    if (exchangeName === "") {
-      const queue = this.queues.get(routingKey);
-      return { queues: queue ? [queue] : [], version: this.topologyVersion };
-    }
-    const start = this.exchange(exchangeName);
-    if (start.options.internal) {
+  /** The same for a message of several keys. @throws ChannelError 403, 404 */
+  routeByKeys(exchangeName: string, routingKeys: readonly string[], headers: () => FieldTable): Route {
+    if (exchangeName !== "" && this.exchange(exchangeName).options.internal) {
       throw new ChannelError(
         ReplyCode.AccessRefused,
         `cannot publish to internal exchange '${exchangeName}' in vhost '${this.name}'`,
       );
     }
+    return this.findRoute(exchangeName, routingKeys, headers);
+  }
+
+  private findRoute(exchangeName: string, routingKeys: readonly string[], headers: () => FieldTable): Route {
+    if (exchangeName === "") return this.routeByName(routingKeys);
+    return this.routeFrom(this.exchanges.get(exchangeName)!, routingKeys, headers);
+  }
+
+  /** The default exchange is bound to every queue by its name (AMQP 0-9-1 §3.1.3.1). */
+  private routeByName(names: readonly string[]): Route {
+    const queues = new Set<Queue>();
+    let replyConsumers: Set<ReplyConsumer> | undefined;
+    let isReply = false;
+    for (const name of names) {
+      const queue = this.queues.get(name);
+      if (queue) queues.add(queue);
+      if (queue || !name.startsWith(replyTo)) continue;
+      isReply = true;
+      const consumer = this.replyConsumers.get(name);
+      if (consumer) (replyConsumers ??= new Set()).add(consumer);
+    }
+    const route = this.routeTo(queues, !isReply);
+    return replyConsumers ? { ...route, replyConsumers: [...replyConsumers] } : route;
+  }
+
+  private routeFrom(start: Exchange, routingKeys: readonly string[], headers: () => FieldTable): Route {
     const queues = new Set<Queue>();
     const visited = new Set<Exchange>([start]);
+    const delays: Delay[] = [];
     let cacheable = true;
     // Exchanges may be bound in a circle: each is visited once, by this set that grows while it is walked.
     for (const exchange of visited) {
-      if (exchange.needsHeaders) cacheable = false;
-      exchange.route({ routingKey, headers }, (target) => {
-        if (target instanceof Queue) queues.add(target);
-        else visited.add(target as Exchange);
-      });
+      const delayed = this.delays.get(exchange);
+      if (delayed || exchange.needsHeaders) cacheable = false;
+      const delayMs = delayed ? delayOf(headers()) : 0;
+      if (delayed && delayMs > 0) {
+        delays.push({ messages: delayed, delayMs });
+        continue;
+      }
+      let isRouted = false;
+      for (const routingKey of routingKeys) {
+        exchange.route({ routingKey, headers }, (target) => {
+          isRouted = true;
+          if (target instanceof Queue) queues.add(target);
+          else visited.add(target as Exchange);
+        });
+      }
+      const { alternate } = exchange;
+      if (isRouted || alternate === undefined) continue;
+      const next = this.exchanges.get(alternate);
+      if (next) visited.add(next);
     }
-    return { queues: [...queues], version: cacheable ? this.topologyVersion : -1 };
+    const route = this.routeTo(queues, cacheable);
+    return delays.length > 0 ? { ...route, delays } : route;
+  }
+
+  private routeTo(queues: ReadonlySet<Queue>, cacheable: boolean): Route {
+    const all = [...queues];
+    const isPlain = all.every((queue) => queue.isPlain);
+    return { queues: all, isPlain, version: cacheable ? this.topologyVersion : -1 };
+  }
+
+  /** Makes a name under which replies can be sent to a consumer, until {@link removeReplyConsumer}. */
+  addReplyConsumer(consumer: ReplyConsumer): string {
+    const name = `${replyTo}.${randomBytes(24).toString("base64url")}`;
+    this.replyConsumers.set(name, consumer);
+    return name;
+  }
+
+  removeReplyConsumer(name: string): void {
+    this.replyConsumers.delete(name);
+  }
+
+  hasReplyConsumer(name: string): boolean {
+    return this.replyConsumers.has(name);
   }
 
   /** @throws ChannelError 404 */
@@ -131,15 +305,63 @@ export class VirtualHost {
       assertSame(scope, "durable", options.durable, existing.options.durable);
       assertSame(scope, "auto_delete", options.autoDelete, existing.options.autoDelete);
       assertSame(scope, "internal", options.internal, existing.options.internal);
-      assertSameArgument(scope, "alternate-exchange", options.arguments, existing.options.arguments);
+      for (const argument of ["alternate-exchange", "x-delayed-type"])
+        assertSameArgument(scope, argument, options.arguments, existing.options.arguments);
       return;
     }
     refuseReservedName("exchange", name);
-    if (options.arguments.has("alternate-exchange")) throw notYet("alternate-exchange");
+    this.assertExchangeArguments(name, typeName, options.arguments);
     const exchange = new Exchange(name, typeName, options);
     this.exchanges.set(name, exchange);
-    this.durable.exchangeDeclared(exchange);
+    if (typeName === "x-delayed-message") this.holdDelayed(exchange, this.durable.nextQueueId());
+    this.durable.exchangeDeclared(exchange, this.delays.get(exchange)?.id);
     this.topologyVersion++;
+  }
+
+  /** @throws ChannelError 406; ConnectionError 503 */
+  private assertExchangeArguments(name: string, typeName: ExchangeTypeName, table: FieldTable): void {
+    const alternate = table.get("alternate-exchange");
+    if (alternate && alternate.type !== "longstr") {
+      throw new ChannelError(
+        ReplyCode.PreconditionFailed,
+        `invalid type '${alternate.type}' for arg 'alternate-exchange' in exchange '${name}' in vhost '${this.name}'`,
+      );
+    }
+    if (typeName !== "x-delayed-message" || delayedType(table)) return;
+    const routing = table.get("x-delayed-type");
+    if (routing?.type === "longstr") {
+      throw new ConnectionError(ReplyCode.CommandInvalid, `unknown exchange type '${fieldText(routing)}'`);
+    }
+    throw new ChannelError(
+      ReplyCode.PreconditionFailed,
+      "Invalid argument, 'x-delayed-type' must be an existing exchange type",
+    );
+  }
+
+  private holdDelayed(exchange: Exchange, queueId: number): DelayedMessages {
+    const delayed = new DelayedMessages(queueId, exchange.options.durable, {
+      ...this.services,
+      attempt: (work) => this.attempt(work),
+      release: (message) => this.release(exchange, message),
+    });
+    this.delays.set(exchange, delayed);
+    return delayed;
+  }
+
+  /** Routes a message whose time has come. Its delay is negated, so that no other delayed exchange holds it again. */
+  private release(exchange: Exchange, stored: MessageView): void {
+    const properties = propertiesOf(stored);
+    const headers = new Map(properties.headers);
+    headers.set("x-delay", { type: "long", value: -BigInt(delayOf(headers)) });
+    const message = composeMessage(stored, { ...properties, headers });
+    const keys = [routeOf(message).routingKey, ...copyKeys(headers).map(({ key }) => key)];
+    const { queues } = this.routeFrom(exchange, keys, () => headers);
+    const ttl = properties.expiration;
+    this.distributor.toAny(queues, message, properties.deliveryMode === 2, {
+      priority: properties.priority ?? 0,
+      ttlMs: ttl === undefined ? Number.POSITIVE_INFINITY : Number(ttl),
+      nowMs: this.services.clock.nowMs(),
+    });
   }
 
   /** Deleting what does not exist is fine. @throws ChannelError 403, 406 */
@@ -183,9 +405,9 @@ export class VirtualHost {
       this.assertSameQueue(existing, options);
       return existing;
     }
-    assertQueueArguments(options.arguments, `queue '${name}' in vhost '${this.name}'`);
+    assertQueueArguments(name, options, this.name, this.services.compatibility);
     const queueName = name === "" ? generateName("amq.gen-") : name;
-    const queue = new Queue(this.durable.nextQueueId(), queueName, options, this.store);
+    const queue = new Queue(this.durable.nextQueueId(), queueName, options, this.environment);
     this.queues.set(queueName, queue);
     this.durable.queueDeclared(queue);
     this.noteOwner(queue);
@@ -196,6 +418,8 @@ export class VirtualHost {
   /** Says how many ready messages went with it. */
   deleteQueue(queue: Queue): number {
     if (queue.deleted) return 0;
+    // They died before.
+    if (queue.deadCount > 0) this.deadLetters.flush();
     this.queues.delete(queue.name);
     if (queue.exclusiveOwner !== null) this.exclusive.get(queue.exclusiveOwner)?.delete(queue);
     this.forgetDestination(queue);
@@ -290,10 +514,21 @@ export class VirtualHost {
 
   private removeExchange(exchange: Exchange): void {
     for (const binding of exchange.bindings()) this.durable.unbound(exchange, binding);
-    this.exchanges.delete(exchange.name);
-    this.durable.exchangeDeleted(exchange);
+    this.forgetExchange(exchange);
     this.topologyVersion++;
     this.forgetDestination(exchange);
+  }
+
+  private forgetExchange(exchange: Exchange): void {
+    this.exchanges.delete(exchange.name);
+    this.durable.exchangeDeleted(exchange);
+    const lost = this.delays.get(exchange)?.delete() ?? 0;
+    this.delays.delete(exchange);
+    if (lost > 0)
+      this.services.log.warn(
+        { exchange: exchange.name, vhost: this.name, messages: lost },
+        "a delayed exchange was deleted with the messages that it held",
+      );
   }
 
   /**
@@ -307,8 +542,7 @@ export class VirtualHost {
         const forgotten = exchange.forget(target);
         for (const binding of forgotten) this.durable.unbound(exchange, binding);
         if (forgotten.length === 0 || !isFinished(exchange)) continue;
-        this.exchanges.delete(exchange.name);
-        this.durable.exchangeDeleted(exchange);
+        this.forgetExchange(exchange);
         gone.push(exchange);
       }
     }
@@ -371,4 +605,11 @@ function refuseReservedName(kind: "queue" | "exchange", name: string): void {
       `${kind} name '${name}' contains reserved prefix 'amq.*'`,
     );
   }
+}
+
+/** For how long a delayed exchange is to hold a message, in milliseconds; 0 for a message that says nothing sensible. */
+function delayOf(headers: FieldTable): number {
+  const field = headers.get("x-delay");
+  const delayMs = field === undefined ? 0 : Math.trunc(Number(fieldText(field)));
+  return delayMs > 0 && delayMs <= longestDelayMs ? delayMs : 0;
 }

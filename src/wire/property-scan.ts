@@ -15,6 +15,10 @@ export class PropertyScan {
   headersAt = -1;
   /** Where the expiration short string starts (at its length octet); -1 when absent. */
   expirationAt = -1;
+  /** Where the reply-to short string starts (at its length octet); -1 when absent. */
+  replyToAt = -1;
+  /** The headers have a CC or BCC. */
+  hasCopies = false;
   /** Where the user-id short string starts (at its length octet); -1 when absent. */
   userIdAt = -1;
 
@@ -25,6 +29,8 @@ export class PropertyScan {
     this.headersAt = -1;
     this.expirationAt = -1;
     this.userIdAt = -1;
+    this.replyToAt = -1;
+    this.hasCopies = false;
     if (end - start < 2) throw new MalformedError("a content header ends before its property flags");
     const flags = view.getUint16(start);
     let at = start + 2;
@@ -35,7 +41,7 @@ export class PropertyScan {
       if (flags & 0x4000) at = skipShortstr(bytes, at, end);
       if (flags & 0x2000) {
         this.headersAt = at;
-        at = skipTable(bytes, view, at, end, 0);
+        at = this.skipHeaders(bytes, view, at, end);
       }
       if (flags & 0x1000) {
         if (at >= end) throw truncated();
@@ -46,7 +52,10 @@ export class PropertyScan {
         this.priority = bytes[at++]!;
       }
       if (flags & 0x0400) at = skipShortstr(bytes, at, end);
-      if (flags & 0x0200) at = skipShortstr(bytes, at, end);
+      if (flags & 0x0200) {
+        this.replyToAt = at;
+        at = skipShortstr(bytes, at, end);
+      }
       if (flags & 0x0100) {
         this.expirationAt = at;
         at = skipShortstr(bytes, at, end);
@@ -63,6 +72,30 @@ export class PropertyScan {
     }
     if (at !== end) throw truncated();
   }
+
+  /** As {@link skipTable}, and looks at the keys. */
+  private skipHeaders(bytes: Uint8Array, view: DataView, at: number, end: number): number {
+    if (end - at < 4) throw truncated();
+    const tableEnd = at + 4 + view.getUint32(at);
+    if (tableEnd > end) throw truncated();
+    at += 4;
+    while (at < tableEnd) {
+      const length = bytes[at];
+      if (length === 2) this.hasCopies ||= isKey(bytes, at + 1, "CC");
+      else if (length === 3) this.hasCopies ||= isKey(bytes, at + 1, "BCC");
+      at = skipShortstr(bytes, at, tableEnd);
+      at = skipValue(bytes, view, at, tableEnd, 0);
+    }
+    if (at !== tableEnd) throw truncated();
+    return at;
+  }
+}
+
+function isKey(bytes: Uint8Array, at: number, key: string): boolean {
+  for (let index = 0; index < key.length; index++) {
+    if (bytes[at + index] !== key.charCodeAt(index)) return false;
+  }
+  return true;
 }
 
 function skipShortstr(bytes: Uint8Array, at: number, end: number): number {

@@ -6,10 +6,18 @@ interface Alarm {
   readonly callback: () => void;
 }
 
-/** A clock that stands still until {@link advance} moves it. */
+/** A clock that stands still until {@link advance} moves it. It may begin where another one was. */
 export class ManualClock implements Clock {
-  private elapsedMs = 0;
+  private elapsedMs: number;
   private readonly alarms = new Set<Alarm>();
+
+  constructor(startMs = 0) {
+    this.elapsedMs = startMs;
+  }
+
+  nowMs(): number {
+    return this.elapsedMs;
+  }
 
   after(delayMs: number, callback: () => void): Timer {
     return this.set({ dueMs: this.elapsedMs + delayMs, intervalMs: undefined, callback });

@@ -16,19 +16,21 @@ describe("ready messages", () => {
         for (const what of steps) {
           if (what === "push") {
             sequence++;
-            ready.push(sequence * 10, 0, sequence);
+            ready.push(sequence * 10, 0, sequence, timeOf(sequence));
             waiting.push(sequence);
           } else if (what === "take" && waiting.length > 0) {
             ready.shift();
             expect(ready.sequence).toBe(waiting.shift());
             expect(ready.handle).toBe(ready.sequence * 10);
+            expect(ready.timeMs).toBe(timeOf(ready.sequence));
             taken.push(ready.sequence);
           } else if (typeof what === "number" && taken.length > 0) {
             const [back] = taken.splice(what % taken.length, 1);
-            ready.putBack(back * 10, 1, back);
+            ready.putBack(back * 10, 1, back, timeOf(back));
             waiting = [...waiting, back].toSorted((a, b) => a - b);
           }
           expect(ready.count).toBe(waiting.length);
+          expect(ready.headTimeMs()).toBe(waiting.length > 0 ? timeOf(waiting[0]) : 0);
         }
       }),
     );
@@ -88,3 +90,8 @@ describe("message table", () => {
     expect(table.count).toBe(2);
   });
 });
+
+/** A third of the messages expires, but none of the first few. */
+function timeOf(sequence: number): number {
+  return sequence > 5 && sequence % 3 === 0 ? sequence * 100 : 0;
+}

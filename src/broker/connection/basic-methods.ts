@@ -1,13 +1,21 @@
-import { ByteWriter, MethodId, ReplyCode, type Method } from "../../wire/index.ts";
+import {
+  ByteWriter,
+  fieldText,
+  MethodId,
+  ReplyCode,
+  type FieldTable,
+  type Method,
+} from "../../wire/index.ts";
 import { ChannelError, ConnectionError } from "../errors.ts";
+import { notAnInteger } from "../queue-arguments.ts";
 import { redelivered, type Queue } from "../queues/index.ts";
-import { MessageView } from "../storage/index.ts";
-import { generateName } from "../virtual-host.ts";
+import { generateName, replyTo } from "../virtual-host.ts";
 import { requeueInto, unimplemented, type Channel } from "./channel.ts";
 import { Consumer } from "./consumer.ts";
 import type { DeliveryHolder } from "./delivery-holder.ts";
 import { queueName } from "./queue-methods.ts";
-import type { KeptSettlement, Transaction } from "./transaction.ts";
+import { ReplyChannelConsumer } from "./reply-consumer.ts";
+import type { KeptSettlement, Settlement, Transaction } from "./transaction.ts";
 import type { DeliveryVisitor } from "./unacked-deliveries.ts";
 
 type MethodOf<Id extends Method["id"]> = Extract<Method, { readonly id: Id }>;
@@ -26,9 +34,14 @@ export function handleBasicMethod(channel: Channel, method: Method): void {
     case MethodId.BasicAck:
       return acknowledge(channel, Number(method.deliveryTag), method.multiple);
     case MethodId.BasicReject:
-      return reject(channel, Number(method.deliveryTag), false, method.requeue);
+      return settle(channel, Number(method.deliveryTag), false, method.requeue ? "rejected back" : "dead");
     case MethodId.BasicNack:
-      return reject(channel, Number(method.deliveryTag), method.multiple, method.requeue);
+      return settle(
+        channel,
+        Number(method.deliveryTag),
+        method.multiple,
+        method.requeue ? "nacked back" : "dead",
+      );
     case MethodId.BasicRecover:
       return recover(channel, method.requeue, true);
     case MethodId.BasicRecoverAsync:
@@ -40,11 +53,22 @@ export function handleBasicMethod(channel: Channel, method: Method): void {
 
 /** Takes one delivery, or all up to it, off the channel: they are done with. Tag 0 with `multiple` means all. */
 export function acknowledge(channel: Channel, tag: number, multiple: boolean): void {
+  settle(channel, tag, multiple, "acknowledged");
+}
+
+function settle(channel: Channel, tag: number, multiple: boolean, outcome: Settlement): void {
   if (channel.transaction !== null) {
-    keepSettlement(channel, channel.transaction, { tag, multiple, requeue: false });
+    keepSettlement(channel, channel.transaction, { tag, multiple, outcome });
     return;
   }
-  settle(channel, tag, multiple, acknowledged);
+  if (outcome === "acknowledged") {
+    take(channel, tag, multiple, acknowledged);
+  } else {
+    const queues = new Set<Queue>();
+    take(channel, tag, multiple, visitorFor(outcome, queues));
+    for (const queue of queues) queue.dispatch();
+    channel.vhost.deadLetters.flush();
+  }
   channel.serveConsumers();
 }
 
@@ -53,24 +77,19 @@ const acknowledged: DeliveryVisitor = (holder, handle, flags, sequence) => {
   holder.queue.settle(handle, flags, sequence);
 };
 
-function reject(channel: Channel, tag: number, multiple: boolean, requeue: boolean): void {
-  if (!requeue) {
-    acknowledge(channel, tag, multiple);
-    return;
-  }
-  if (channel.transaction !== null) {
-    keepSettlement(channel, channel.transaction, { tag, multiple, requeue });
-    return;
-  }
-  const queues = new Set<Queue>();
-  settle(channel, tag, multiple, requeueInto(queues));
-  for (const queue of queues) queue.dispatch();
-  channel.serveConsumers();
+const dead: DeliveryVisitor = (holder, handle, flags, sequence) => {
+  holder.settled();
+  holder.queue.reject(handle, flags, sequence);
+};
+
+/** `queues` gets those to which deliveries come back. */
+function visitorFor(outcome: Settlement, queues: Set<Queue>): DeliveryVisitor {
+  if (outcome === "acknowledged") return acknowledged;
+  return outcome === "dead" ? dead : requeueInto(queues, outcome === "rejected back");
 }
 
 /** @throws ChannelError 406 for a tag that is not waiting for an acknowledgement. */
-function settle(channel: Channel, tag: number, multiple: boolean, visit: DeliveryVisitor): void {
-  const { unacked } = channel;
+function take({ unacked }: Channel, tag: number, multiple: boolean, visit: DeliveryVisitor): void {
   if (!multiple) {
     if (!unacked.takeOne(tag, visit)) throw unknownTag(tag);
   } else if (tag === 0) {
@@ -87,8 +106,8 @@ function settle(channel: Channel, tag: number, multiple: boolean, visit: Deliver
  * @throws ChannelError 406
  */
 function keepSettlement(channel: Channel, transaction: Transaction, settlement: KeptSettlement): void {
-  const { tag, multiple, requeue } = settlement;
-  if (multiple && tag === 0) transaction.settleAll(channel.nextDeliveryTag - 1, requeue);
+  const { tag, multiple, outcome } = settlement;
+  if (multiple && tag === 0) transaction.settleAll(channel.nextDeliveryTag - 1, outcome);
   else if (!transaction.settle(settlement)) throw unknownTag(tag);
 }
 
@@ -96,13 +115,13 @@ function keepSettlement(channel: Channel, transaction: Transaction, settlement: 
 export function settleKept(channel: Channel, settlements: readonly KeptSettlement[]): void {
   const { unacked } = channel;
   const queues = new Set<Queue>();
-  const requeued = requeueInto(queues);
-  for (const { tag, multiple, requeue } of settlements) {
-    const visit = requeue ? requeued : acknowledged;
+  for (const { tag, multiple, outcome } of settlements) {
+    const visit = visitorFor(outcome, queues);
     if (multiple) unacked.takeUpTo(tag, visit);
     else unacked.takeOne(tag, visit);
   }
   for (const queue of queues) queue.dispatch();
+  channel.vhost.deadLetters.flush();
   channel.serveConsumers();
 }
 
@@ -118,6 +137,13 @@ function qos(channel: Channel, method: MethodOf<typeof MethodId.BasicQos>): void
   if (method.prefetchSize !== 0) {
     throw new ConnectionError(ReplyCode.NotImplemented, `prefetch_size!=0 (${method.prefetchSize})`);
   }
+  if (method.global && channel.connection.compatibility === "4") {
+    // https://www.rabbitmq.com/release-information/deprecated-features-list
+    throw new ConnectionError(
+      ReplyCode.InternalError,
+      "Feature `global_qos` is deprecated. By default, this feature is not permitted anymore. Set the prefetch of each consumer.",
+    );
+  }
   if (method.global) channel.prefetch = method.prefetchCount;
   else channel.consumerPrefetch = method.prefetchCount;
   channel.send({ id: MethodId.BasicQosOk });
@@ -129,16 +155,27 @@ function consume(channel: Channel, method: MethodOf<typeof MethodId.BasicConsume
   if (method.consumerTag !== "" && channel.consumers.has(method.consumerTag)) {
     throw new ConnectionError(ReplyCode.NotAllowed, `attempt to reuse consumer tag '${method.consumerTag}'`);
   }
+  if (method.queue === replyTo) return consumeReplies(channel, method);
   const queue = channel.vhost.queueFor(queueName(channel, method.queue), channel.connection);
-  if (queue.hasExclusiveConsumer || (method.exclusive && queue.consumerCount > 0)) {
+  const { type, singleActiveConsumer } = queue.settings;
+  const cannotExclude = method.exclusive && (singleActiveConsumer || queue.consumerCount > 0);
+  if (queue.hasExclusiveConsumer || cannotExclude) {
     throw new ChannelError(
       ReplyCode.AccessRefused,
       `queue '${queue.name}' in vhost '${channel.vhost.name}' in exclusive use`,
     );
   }
-  const tag = method.consumerTag === "" ? generateName("amq.ctag-") : method.consumerTag;
+  const priority = consumerPriority(queue, channel.vhost.name, method.arguments);
+  if (type === "quorum" && channel.prefetch > 0) {
+    throw new ConnectionError(
+      ReplyCode.NotImplemented,
+      `queue '${queue.name}' in vhost '${channel.vhost.name}' does not support global qos`,
+    );
+  }
+  const tag = consumerTagOf(method);
   const consumer = new Consumer(channel, queue, {
     tag,
+    priority,
     noAck: method.noAck,
     exclusive: method.exclusive,
     prefetch: channel.consumerPrefetch,
@@ -149,22 +186,52 @@ function consume(channel: Channel, method: MethodOf<typeof MethodId.BasicConsume
   queue.dispatch();
 }
 
+/** @throws ChannelError 406 when it is no integer. https://www.rabbitmq.com/docs/consumer-priority */
+function consumerPriority(queue: Queue, vhost: string, table: FieldTable): number {
+  const field = table.get("x-priority");
+  if (field === undefined) return 0;
+  const problem = notAnInteger(field);
+  if (problem === undefined) return Number(fieldText(field));
+  throw new ChannelError(
+    ReplyCode.PreconditionFailed,
+    `invalid arg 'x-priority' for queue '${queue.name}' in vhost '${vhost}': ${problem}`,
+  );
+}
+
+function consumerTagOf({ consumerTag }: MethodOf<typeof MethodId.BasicConsume>): string {
+  return consumerTag === "" ? generateName("amq.ctag-") : consumerTag;
+}
+
+/**
+ * The pseudo-queue of replies: what is sent to the channel's address comes to this consumer and is kept nowhere.
+ * @throws ChannelError 406
+ */
+function consumeReplies(channel: Channel, method: MethodOf<typeof MethodId.BasicConsume>): void {
+  if (!method.noAck)
+    throw new ChannelError(ReplyCode.PreconditionFailed, "reply consumer cannot acknowledge");
+  if (channel.replyConsumer !== null)
+    throw new ChannelError(ReplyCode.PreconditionFailed, "reply consumer already set");
+  const tag = consumerTagOf(method);
+  channel.replyConsumer = new ReplyChannelConsumer(channel, tag);
+  if (!method.noWait) channel.send({ id: MethodId.BasicConsumeOk, consumerTag: tag });
+}
+
 /** Cancelling an unknown consumer is fine. Its unacknowledged deliveries stay with the channel. */
 function cancel(channel: Channel, method: MethodOf<typeof MethodId.BasicCancel>): void {
   const consumer = channel.consumers.get(method.consumerTag);
-  if (consumer) channel.cancelConsumer(consumer);
+  if (consumer) channel.cancelConsumer(consumer).dispatch();
+  if (channel.replyConsumer?.tag === method.consumerTag) channel.endReplies();
   if (!method.noWait) channel.send({ id: MethodId.BasicCancelOk, consumerTag: method.consumerTag });
 }
 
 function get(channel: Channel, method: MethodOf<typeof MethodId.BasicGet>): void {
   const queue = channel.vhost.queueFor(queueName(channel, method.queue), channel.connection);
-  const message = new MessageView();
-  const taken = queue.take(message);
+  const taken = queue.take();
   if (taken === null) {
     channel.send({ id: MethodId.BasicGetEmpty });
     return;
   }
-  const { handle, flags, sequence } = taken;
+  const { message, handle, flags, sequence } = taken;
   const tag = channel.nextDeliveryTag++;
   const payload = new ByteWriter(64 + message.routeLength);
   payload.long(MethodId.BasicGetOk);

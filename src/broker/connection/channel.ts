@@ -1,5 +1,6 @@
 import { MethodId, ReplyCode, type Method } from "../../wire/index.ts";
 import { ChannelError, ConnectionError, replyText } from "../errors.ts";
+import type { Compatibility } from "../queue-arguments.ts";
 import type { Queue } from "../queues/index.ts";
 import type { VirtualHost } from "../virtual-host.ts";
 import { handleBasicMethod } from "./basic-methods.ts";
@@ -7,17 +8,20 @@ import { handleChannelMethod } from "./channel-methods.ts";
 import { handleConfirmMethod } from "./confirm-methods.ts";
 import type { Consumer } from "./consumer.ts";
 import { ContentAssembly, notAHeader } from "./content-assembly.ts";
+import { DeliveryAges } from "./delivery-ages.ts";
 import { UnackedDeliveries, type DeliveryVisitor } from "./unacked-deliveries.ts";
 import { handleExchangeMethod } from "./exchange-methods.ts";
 import type { Output } from "./output.ts";
 import { Publisher, type PublisherOwner } from "./publisher.ts";
 import { handleQueueMethod } from "./queue-methods.ts";
+import type { ReplyChannelConsumer } from "./reply-consumer.ts";
 import type { Transaction } from "./transaction.ts";
 import { handleTxMethod } from "./tx-methods.ts";
 
 /** What a channel needs of its connection. */
 export interface ChannelConnection extends PublisherOwner {
   readonly maxMessageBytes: number;
+  readonly compatibility: Compatibility;
   /** The client asked to be told when the broker cancels a consumer. */
   readonly wantsCancelNotify: boolean;
   /** The channel is closed on both sides; its number may be used again. */
@@ -41,6 +45,10 @@ export class Channel {
   readonly publisher: Publisher;
   readonly unacked: UnackedDeliveries = new UnackedDeliveries();
   readonly consumers: Map<string, Consumer> = new Map();
+  replyConsumer: ReplyChannelConsumer | null = null;
+  /** Queues that this channel's consumers have left, and that may have others to serve now. */
+  private readonly left = new Set<Queue>();
+  private readonly ages = new DeliveryAges();
   /** Unacknowledged deliveries that all consumers of the channel may have together (basic.qos global); 0 is unlimited. */
   prefetch = 0;
   /** The same for each consumer started from now on. */
@@ -140,13 +148,20 @@ export class Channel {
     this.send({ id: MethodId.BasicCancel, consumerTag: consumer.tag, noWait: true });
   }
 
-  cancelConsumer(consumer: Consumer): void {
+  /** Gives its queue, which may have other consumers to serve now. */
+  cancelConsumer(consumer: Consumer): Queue {
     this.consumers.delete(consumer.tag);
     this.connection.forgetConsumer(consumer);
     const { queue } = consumer;
     queue.removeConsumer(consumer);
     // An auto-delete queue goes with its last consumer. One that never had any stays (AMQP 0-9-1 §1.7.2.1).
     if (queue.autoDelete && queue.consumerCount === 0) this.vhost.deleteQueue(queue);
+    return queue;
+  }
+
+  endReplies(): void {
+    this.replyConsumer?.end();
+    this.replyConsumer = null;
   }
 
   /**
@@ -154,11 +169,26 @@ export class Channel {
    * has settled, as long as there is one.
    */
   requeueUnacked(): void {
-    const queues = new Set<Queue>();
+    const queues = new Set<Queue>(this.left);
+    this.left.clear();
+    const visit = requeueInto(queues, false);
     const { transaction } = this;
-    if (transaction === null) this.unacked.takeUpTo(Number.POSITIVE_INFINITY, requeueInto(queues));
-    else transaction.takeUnsettled(this.nextDeliveryTag - 1, requeueInto(queues));
+    if (transaction === null) this.unacked.takeUpTo(Number.POSITIVE_INFINITY, visit);
+    else transaction.takeUnsettled(this.nextDeliveryTag - 1, visit);
     for (const queue of queues) queue.dispatch();
+  }
+
+  /**
+   * Looks whether a delivery has waited too long for its acknowledgement, and closes the channel then: a consumer that hangs
+   * must not keep it from others. https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout
+   */
+  lookForOverdue(nowMs: number, timeoutMs: number): void {
+    const { unacked, nextDeliveryTag } = this;
+    if (this.closing || !this.ages.isOverdue(nowMs, nextDeliveryTag, unacked.firstTag, timeoutMs)) return;
+    const text =
+      `delivery acknowledgement on channel ${this.id} timed out. Timeout value used: ${timeoutMs} ms. ` +
+      "This timeout value can be configured, see consumers doc guide to learn more";
+    this.fail(new ChannelError(ReplyCode.PreconditionFailed, text), 0);
   }
 
   /** Closes the channel because of an error of the client's. The connection goes on. */
@@ -185,7 +215,9 @@ export class Channel {
     this.assembly = null;
     this.transaction = null;
     this.publisher.close();
-    for (const consumer of this.consumers.values()) this.cancelConsumer(consumer);
+    this.endReplies();
+    // They are served when what this channel holds has come back.
+    for (const consumer of this.consumers.values()) this.left.add(this.cancelConsumer(consumer));
   }
 
   private publishAssembled(): void {
@@ -201,11 +233,14 @@ export class Channel {
   }
 }
 
-/** Gives deliveries back to their queues and notes which queues have to be dispatched. */
-export function requeueInto(queues: Set<Queue>): DeliveryVisitor {
+/**
+ * Gives deliveries back to their queues and notes which queues have to be dispatched. `isRejection`: the consumer says that
+ * it has failed to deal with them.
+ */
+export function requeueInto(queues: Set<Queue>, isRejection: boolean): DeliveryVisitor {
   return (holder, handle, flags, sequence) => {
     holder.settled();
-    holder.queue.requeue(handle, flags, sequence);
+    holder.queue.requeue(handle, flags, sequence, isRejection);
     queues.add(holder.queue);
   };
 }

@@ -20,6 +20,7 @@ import type { Users } from "../auth/index.ts";
 import { ChannelError, ConnectionError, replyText } from "../errors.ts";
 import type { Definitions, MessageStore } from "../storage/index.ts";
 import type { GateWaiter, PublishGate } from "../publish-gate.ts";
+import type { Compatibility } from "../queue-arguments.ts";
 import type { VirtualHost } from "../virtual-host.ts";
 import { acknowledge } from "./basic-methods.ts";
 import type { BufferPool } from "./buffer-pool.ts";
@@ -45,6 +46,7 @@ export interface ConnectionContext {
   readonly reading: ReadResources;
   readonly staticReads: boolean;
   readonly limits: ConnectionLimits;
+  readonly compatibility: Compatibility;
   /** Accepted from loopback only. */
   readonly loopbackUser: string | undefined;
   connectionEnded(connection: Connection): void;
@@ -73,6 +75,8 @@ type State = "protocol-header" | "handshake" | "open" | "closing" | "ended";
 export class Connection implements ChannelConnection, Receiver, OutputOwner, GateWaiter {
   readonly output: Output;
   readonly store: MessageStore;
+  readonly clock: Clock;
+  readonly compatibility: Compatibility;
   readonly maxMessageBytes: number;
   vhost!: VirtualHost;
   user = "";
@@ -114,6 +118,8 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
     this.socket.setNoDelay(true);
     this.log = context.log;
     this.store = context.store;
+    this.clock = context.clock;
+    this.compatibility = context.compatibility;
     this.gate = context.gate;
     this.maxMessageBytes = context.limits.maxMessageBytes;
     this.frameMax = context.limits.frameMax;
@@ -493,6 +499,12 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
     this.reader.release("publishing");
     this.deadline.cancel();
     this.deadline = this.context.clock.after(closeTimeoutMs, () => this.socket.destroy());
+  }
+
+  /** Closes channels with deliveries that have waited too long for their acknowledgement. */
+  lookForOverdue(timeoutMs: number): void {
+    const nowMs = this.clock.nowMs();
+    for (const channel of this.channels.values()) channel.lookForOverdue(nowMs, timeoutMs);
   }
 
   /** Ends the socket at once. */

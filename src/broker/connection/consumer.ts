@@ -11,6 +11,7 @@ export interface ConsumerOptions {
   readonly exclusive: boolean;
   /** Unacknowledged deliveries it may have at a time; 0 is unlimited. */
   readonly prefetch: number;
+  readonly priority: number;
 }
 
 /** A subscription of a channel to a queue (basic.consume). */
@@ -19,6 +20,7 @@ export class Consumer implements QueueConsumer, DeliveryHolder {
   readonly tag: string;
   readonly noAck: boolean;
   readonly exclusive: boolean;
+  readonly priority: number;
   parked = false;
   private readonly channel: Channel;
   private readonly prefetch: number;
@@ -33,8 +35,10 @@ export class Consumer implements QueueConsumer, DeliveryHolder {
     this.noAck = options.noAck;
     this.exclusive = options.exclusive;
     this.prefetch = options.prefetch;
-    this.prefix = deliverPrefix(channel.id, options.tag);
-    this.prefixView = new DataView(this.prefix.buffer, this.prefix.byteOffset, this.prefix.byteLength);
+    this.priority = options.priority;
+    const { bytes, view } = new DeliverPrefix(channel.id, options.tag);
+    this.prefix = bytes;
+    this.prefixView = view;
   }
 
   hasCredit(): boolean {
@@ -80,12 +84,18 @@ export class Consumer implements QueueConsumer, DeliveryHolder {
 }
 
 /** The start of every basic.deliver frame to a consumer: frame header with the size left open, method id, consumer tag. */
-function deliverPrefix(channel: number, tag: string): Uint8Array {
-  const writer = new ByteWriter(64);
-  writer.octet(FrameType.Method);
-  writer.short(channel);
-  writer.long(0);
-  writer.long(MethodId.BasicDeliver);
-  writer.shortstr(tag);
-  return writer.written().slice();
+export class DeliverPrefix {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+
+  constructor(channel: number, tag: string) {
+    const writer = new ByteWriter(64);
+    writer.octet(FrameType.Method);
+    writer.short(channel);
+    writer.long(0);
+    writer.long(MethodId.BasicDeliver);
+    writer.shortstr(tag);
+    this.bytes = writer.written().slice();
+    this.view = new DataView(this.bytes.buffer);
+  }
 }

@@ -16,19 +16,24 @@ import {
   type FieldTable,
 } from "../../wire/index.ts";
 import { ChannelError } from "../errors.ts";
-import type { Queue } from "../queues/index.ts";
+import type { Clock } from "../../base/index.ts";
 import type { Route } from "../route-cache.ts";
+import { copyKeys } from "../copy-keys.ts";
+import { Outcome, type Particulars } from "../distributor.ts";
 import {
-  mostDestinations,
+  composeMessage,
+  propertiesOf,
   type CommitWaiter,
   type MessageStore,
   type MessageView,
 } from "../storage/index.ts";
-import type { VirtualHost } from "../virtual-host.ts";
+import { replyTo, type VirtualHost } from "../virtual-host.ts";
 import type { Output } from "./output.ts";
 import type { KeptPublish, Transaction } from "./transaction.ts";
 
-const noRoute: Route = { queues: [], version: -1 };
+const noRoute: Route = { queues: [], isPlain: true, version: -1 };
+/** RabbitMQ's limit for times: ten years. */
+const mostExpirationMs = 315_360_000_000;
 
 export interface PublisherOwner {
   readonly vhost: VirtualHost;
@@ -36,6 +41,7 @@ export interface PublisherOwner {
   readonly output: Output;
   /** The user who logged in. */
   readonly user: string;
+  readonly clock: Clock;
   /** What was published piles up before consumers that are there. */
   outpacing(): void;
 }
@@ -58,6 +64,10 @@ export class Publisher implements CommitWaiter {
   /** Something published since the last commit began is kept on disk. */
   private storedOnDisk = false;
   private closed = false;
+  /** Publishes that a queue has refused and that were not nacked yet, by number. */
+  private refused: number[] = [];
+  /** The name under which this channel's consumer of replies can be reached. */
+  replyName: string | null = null;
   /** Takes what is published; null unless the channel is in tx mode. */
   private transaction: Transaction | null = null;
 
@@ -109,29 +119,23 @@ export class Publisher implements CommitWaiter {
         `invalid message: {delivery_mode_unknown,${deliveryMode}}`,
       );
     }
-    if (scan.expirationAt >= 0) assertExpiration(shortstr(message.bytes, scan.expirationAt));
+    const isMortal = scan.expirationAt >= 0;
+    if (isMortal) assertExpiration(shortstr(message.bytes, scan.expirationAt));
     if (scan.userIdAt >= 0) assertUserId(shortstr(message.bytes, scan.userIdAt), this.owner.user);
-    const { queues } = this.routeOf(message);
-    const persistent = deliveryMode === 2;
-    if (this.transaction !== null) {
-      const { topologyVersion } = this.vhost;
-      this.transaction.keep({ message, mandatory, persistent, queues, topologyVersion });
+    if (scan.hasCopies || this.asksForReplies(message)) {
+      this.publishRewritten(message, mandatory);
       return;
     }
-    if (this.confirming) {
-      this.published++;
-      if (!this.awaiting) {
-        this.awaiting = true;
-        this.store.awaitCommit(this);
-      }
-    }
-    this.send(queues, message, persistent, mandatory);
+    this.accept(this.routeOf(message), message, deliveryMode === 2, mandatory, isMortal);
   }
 
   /** Publishes what a transaction has kept. */
   publishKept(publishes: readonly KeptPublish[]): void {
     for (const kept of publishes) {
-      this.send(this.queuesOf(kept), kept.message, kept.persistent, kept.mandatory);
+      const { message, persistent, mandatory } = kept;
+      const { bytes, view, propertiesAt, propertiesLength } = message;
+      this.scan.scan(bytes, view, propertiesAt, propertiesAt + propertiesLength);
+      this.send(this.routeNow(kept), message, persistent, mandatory, this.scan.expirationAt >= 0);
     }
   }
 
@@ -148,52 +152,127 @@ export class Publisher implements CommitWaiter {
 
   committed(): void {
     if (this.closed || this.committing === this.confirmed) return;
-    this.output.confirm(this.channel, this.committing, this.committing - this.confirmed > 1);
-    this.confirmed = this.committing;
+    while (this.refused.length > 0 && this.refused[0] <= this.committing) this.nackNext();
+    if (this.committing > this.confirmed) this.confirmUpTo(this.committing);
   }
 
-  private send(
-    queues: readonly Queue[],
+  /** Refused ones must not be among those that one confirm covers. */
+  private nackNext(): void {
+    const number = this.refused.shift()!;
+    if (number - 1 > this.confirmed) this.confirmUpTo(number - 1);
+    const nack = {
+      id: MethodId.BasicNack,
+      deliveryTag: BigInt(number),
+      multiple: false,
+      requeue: false,
+    } as const;
+    this.output.method(this.channel, nack);
+    this.confirmed = number;
+  }
+
+  private confirmUpTo(number: number): void {
+    this.output.confirm(this.channel, number, number - this.confirmed > 1);
+    this.confirmed = number;
+  }
+
+  /** Counts a message whose route is known, and sends it to its queues, or keeps it for the transaction. */
+  private accept(
+    route: Route,
     message: MessageView,
     persistent: boolean,
     mandatory: boolean,
+    isMortal: boolean,
   ): void {
-    if (queues.length === 1) this.toOne(queues[0], message, persistent);
-    else if (queues.length > 1) this.toMany(queues, message, persistent);
-    else if (mandatory) this.returnUnroutable(message);
+    if (this.transaction !== null) {
+      const { topologyVersion } = this.vhost;
+      this.transaction.keep({ message, mandatory, persistent, route, topologyVersion });
+      return;
+    }
+    if (this.confirming) {
+      this.published++;
+      if (!this.awaiting) {
+        this.awaiting = true;
+        this.store.awaitCommit(this);
+      }
+    }
+    this.send(route, message, persistent, mandatory, isMortal);
   }
 
-  private toOne(queue: Queue, message: MessageView, persistent: boolean): void {
-    if (queue.offer(message)) return;
-    single[0] = queue;
-    const handle = this.store.append(message, persistent, single, 1);
-    if (persistent && queue.survives) this.storedOnDisk = true;
-    queue.enqueue(message, handle, 0);
-    if (queue.isBehind()) this.owner.outpacing();
+  private send(
+    route: Route,
+    message: MessageView,
+    persistent: boolean,
+    mandatory: boolean,
+    isMortal: boolean,
+  ): void {
+    const { queues } = route;
+    const { distributor } = this.vhost;
+    let outcome = 0;
+    if (queues.length > 0) {
+      outcome =
+        route.isPlain && !isMortal
+          ? distributor.toPlain(queues, message, persistent)
+          : distributor.toAny(queues, message, persistent, this.particulars(message));
+    }
+    if (route.delays !== undefined) {
+      for (const { messages, delayMs } of route.delays) {
+        messages.add(message, persistent, delayMs);
+        if (persistent && messages.survives) outcome |= Outcome.Logged;
+      }
+    } else if (queues.length === 0 && mandatory) {
+      // A reply is no less returned for being delivered, as in RabbitMQ: a consumer is no queue.
+      this.returnUnroutable(message);
+    }
+    if (route.replyConsumers !== undefined) {
+      for (const consumer of route.replyConsumers) consumer.deliverReply(message);
+    }
+    if (outcome === 0) return;
+    if (outcome & Outcome.Logged) this.storedOnDisk = true;
+    if (outcome & Outcome.Behind) this.owner.outpacing();
+    if (outcome & Outcome.Refused && this.confirming) this.refused.push(this.published);
   }
 
-  /** The message is stored once for all queues that cannot hand it over at once. */
-  private toMany(queues: readonly Queue[], message: MessageView, persistent: boolean): void {
-    let count = 0;
-    for (const queue of queues) {
-      if (!queue.offer(message)) storing[count++] = queue;
-    }
-    if (count === 0) return;
-    for (let index = 0; index < count; index += mostDestinations) {
-      const part = count > mostDestinations ? storing.slice(index, index + mostDestinations) : storing;
-      this.toStored(part, Math.min(count - index, mostDestinations), message, persistent);
-    }
-    storing.length = 0;
+  /** Of the message scanned last. */
+  private particulars(message: MessageView): Particulars {
+    const { expirationAt, priority } = this.scan;
+    return {
+      priority: priority < 0 ? 0 : priority,
+      ttlMs:
+        expirationAt < 0
+          ? Number.POSITIVE_INFINITY
+          : Number.parseInt(shortstr(message.bytes, expirationAt), 10),
+      nowMs: this.owner.clock.nowMs(),
+    };
   }
 
-  private toStored(queues: readonly Queue[], count: number, message: MessageView, persistent: boolean): void {
-    const handle = this.store.append(message, persistent, queues, count);
-    for (let position = 0; position < count; position++) {
-      const queue = queues[position];
-      if (persistent && queue.survives) this.storedOnDisk = true;
-      queue.enqueue(message, handle, position);
-      if (queue.isBehind()) this.owner.outpacing();
+  private asksForReplies({ bytes }: MessageView): boolean {
+    const { replyToAt } = this.scan;
+    return replyToAt >= 0 && bytes[replyToAt] === replyTo.length && shortstr(bytes, replyToAt) === replyTo;
+  }
+
+  /**
+   * A message that is not passed on as it came: BCC is taken out of its headers, and a reply-to that stands for this
+   * channel's consumer is replaced by the consumer's address.
+   * @throws ChannelError 403, 404, 406
+   */
+  private publishRewritten(message: MessageView, mandatory: boolean): void {
+    const properties = propertiesOf(message);
+    if (properties.replyTo === replyTo) {
+      if (this.replyName === null)
+        throw new ChannelError(ReplyCode.PreconditionFailed, "fast reply consumer does not exist");
+      properties.replyTo = this.replyName;
     }
+    const headers = properties.headers ?? emptyTable;
+    const exchange = shortstr(message.bytes, message.routeAt);
+    const routingKey = shortstr(message.bytes, message.routeAt + 1 + message.bytes[message.routeAt]);
+    const keys = [...new Set([routingKey, ...copyKeys(headers).map(({ key }) => key)])];
+    const route = { ...this.vhost.routeByKeys(exchange, keys, () => headers), version: -1 };
+    if (headers.has("BCC")) properties.headers = new Map([...headers].filter(([key]) => key !== "BCC"));
+    const rewritten = composeMessage(message, properties);
+    const { bytes, view, propertiesAt, propertiesLength } = rewritten;
+    this.scan.scan(bytes, view, propertiesAt, propertiesAt + propertiesLength);
+    const isMortal = this.scan.expirationAt >= 0;
+    this.accept(route, rewritten, properties.deliveryMode === 2, mandatory, isMortal);
   }
 
   private routeOf(message: MessageView): Route {
@@ -217,11 +296,12 @@ export class Publisher implements CommitWaiter {
    * As in RabbitMQ, bindings count as they were when the message was published, but the queues that they named are looked
    * up when it is committed: by their names, so that one declared anew takes the place of the old one.
    */
-  private queuesOf({ message, queues, topologyVersion }: KeptPublish): readonly Queue[] {
-    if (topologyVersion === this.vhost.topologyVersion) return queues;
-    const toDefaultExchange = message.bytes[message.routeAt] === 0;
-    if (toDefaultExchange) return this.routeOf(message).queues;
-    return queues.flatMap((queue) => this.vhost.route("", queue.name, () => emptyTable).queues);
+  private routeNow({ message, route, topologyVersion }: KeptPublish): Route {
+    if (topologyVersion === this.vhost.topologyVersion) return route;
+    const isByName = message.bytes[message.routeAt] === 0 && route.version >= 0;
+    if (isByName) return this.routeOf(message);
+    const names = route.queues.map(({ name }) => name);
+    return { ...route, ...this.vhost.routeByKeys("", names, () => emptyTable) };
   }
 
   private headers(message: MessageView): FieldTable {
@@ -240,11 +320,17 @@ export class Publisher implements CommitWaiter {
   }
 }
 
-/** @throws ChannelError 406 unless the expiration is a number of milliseconds, as text. */
+/** @throws ChannelError 406 unless the expiration is a number of milliseconds, as text. In RabbitMQ's words. */
 function assertExpiration(text: string): void {
-  if (!/^\d{1,10}$/.test(text) || Number(text) > 0xffff_ffff) {
-    throw new ChannelError(ReplyCode.PreconditionFailed, `invalid expiration '${text}'`);
-  }
+  const [, digits, rest = ""] = /^([+-]?\d+)(.*)$/s.exec(text) ?? [];
+  const value = Number(digits);
+  let problem: string | undefined;
+  if (digits === undefined) problem = "no_integer";
+  else if (rest !== "") problem = `{leftover_string,"${rest}"}`;
+  else if (value < 0) problem = `{value_negative,${value}}`;
+  else if (value > mostExpirationMs) problem = `{value_too_large,${value}}`;
+  if (problem === undefined) return;
+  throw new ChannelError(ReplyCode.PreconditionFailed, `invalid expiration '${text}': ${problem}`);
 }
 
 /**
@@ -258,10 +344,6 @@ function assertUserId(claimed: string, user: string): void {
     `user_id property set to '${claimed}' but authenticated user was '${user}'`,
   );
 }
-
-/** Scratch lists for the store; used up before anything else can publish. */
-const single: Queue[] = [];
-const storing: Queue[] = [];
 
 /** The short string at `at`, which starts with its length. */
 function shortstr(bytes: Uint8Array, at: number): string {

@@ -1,5 +1,6 @@
 import { MethodId, ReplyCode, type Method } from "../../wire/index.ts";
 import { ChannelError } from "../errors.ts";
+import { replyTo } from "../virtual-host.ts";
 import { unimplemented, type Channel } from "./channel.ts";
 import { cleanName } from "./names.ts";
 
@@ -9,6 +10,7 @@ export function handleQueueMethod(channel: Channel, method: Method): void {
   switch (method.id) {
     case MethodId.QueueDeclare: {
       const name = cleanName(method.queue);
+      if (name.startsWith(replyTo)) return declareReplies(channel, name, method.noWait);
       const queue = method.passive
         ? vhost.queueFor(name === "" ? channel.lastQueueName : name, connection)
         : vhost.declareQueue(
@@ -16,6 +18,7 @@ export function handleQueueMethod(channel: Channel, method: Method): void {
             { ...method, exclusiveOwner: method.exclusive ? connection : null },
             connection,
           );
+      queue.used();
       channel.lastQueueName = queue.name;
       if (method.noWait) return;
       channel.send({
@@ -55,6 +58,15 @@ export function handleQueueMethod(channel: Channel, method: Method): void {
     default:
       throw unimplemented();
   }
+}
+
+/** An address of replies can be declared, which tells whether anybody is there. @throws ChannelError 404 */
+function declareReplies(channel: Channel, name: string, noWait: boolean): void {
+  if (name !== replyTo && !channel.vhost.hasReplyConsumer(name)) {
+    throw new ChannelError(ReplyCode.NotFound, `no queue '${name}' in vhost '${channel.vhost.name}'`);
+  }
+  if (noWait) return;
+  channel.send({ id: MethodId.QueueDeclareOk, queue: name, messageCount: 0, consumerCount: 1 });
 }
 
 /**

@@ -1,5 +1,5 @@
 import { copyBytes } from "../../wire/index.ts";
-import type { Queue } from "../queues/index.ts";
+import type { Route } from "../route-cache.ts";
 import { MessageView } from "../storage/index.ts";
 import { createBuffer } from "./buffer-pool.ts";
 import type { DeliveryVisitor, UnackedDeliveries } from "./unacked-deliveries.ts";
@@ -10,7 +10,7 @@ export interface KeptPublish {
   readonly mandatory: boolean;
   readonly persistent: boolean;
   /** Where it was routed when it was published, and the virtual host's `topologyVersion` then. */
-  readonly queues: readonly Queue[];
+  readonly route: Route;
   readonly topologyVersion: number;
 }
 
@@ -19,12 +19,18 @@ export interface KeptSettlement {
   readonly tag: number;
   /** Of all deliveries up to the tag that no earlier settlement is for. */
   readonly multiple: boolean;
-  readonly requeue: boolean;
+  readonly outcome: Settlement;
 }
+
+/**
+ * What becomes of a delivery: it is done with; dead; back in its queue because it was rejected, or because it could not be
+ * dealt with.
+ */
+export type Settlement = "acknowledged" | "dead" | "rejected back" | "nacked back";
 
 /** What a message takes in the log beside its bytes, for itself and for each queue; what a settlement takes. */
 const recordOverhead = 48;
-const queueBytes = 12;
+const queueBytes = 24;
 const settleRecordBytes = 20;
 
 /**
@@ -63,11 +69,11 @@ export class Transaction {
 
   /** Keeps a message, whose bytes may be overwritten afterwards. */
   keep(publish: KeptPublish): void {
-    const { message, persistent, queues } = publish;
+    const { message, persistent, route } = publish;
     const { routeLength, propertiesLength, bodyLength } = message;
     if (persistent) {
       const contentBytes = routeLength + propertiesLength + bodyLength;
-      this.persistentBytes += contentBytes + recordOverhead + queues.length * queueBytes;
+      this.persistentBytes += contentBytes + recordOverhead + (route.queues.length + 1) * queueBytes;
     }
     this.publishes.push(message.owned ? publish : { ...publish, message: this.copies.copy(message) });
   }
@@ -83,9 +89,9 @@ export class Transaction {
   }
 
   /** Remembers a settlement of all deliveries made, the last of which had this tag. */
-  settleAll(lastTag: number, requeue: boolean): void {
+  settleAll(lastTag: number, outcome: Settlement): void {
     this.settledUpTo = lastTag;
-    this.settlements.push({ tag: lastTag, multiple: true, requeue });
+    this.settlements.push({ tag: lastTag, multiple: true, outcome });
   }
 
   /**

@@ -31,6 +31,11 @@ export class UnackedDeliveries {
     this.count++;
   }
 
+  /** The lowest tag that waits; infinity when none does. */
+  get firstTag(): number {
+    return this.count === 0 ? Number.POSITIVE_INFINITY : this.tags[this.start];
+  }
+
   /** Takes out one delivery and gives it to `visit`; false when the tag is not waiting. */
   takeOne(tag: number, visit: DeliveryVisitor): boolean {
     const slot = this.find(tag);

@@ -1,20 +1,34 @@
 /** Hot path: every message passes `offer` or `enqueue`, and `dispatch`. Benchmark: T16, P1K in bench/. */
-import { fieldText, type FieldTable } from "../../wire/index.ts";
-import { MessageView, type Destination, type MessageHandle, type MessageStore } from "../storage/index.ts";
-import { positionShift, ReadyMessages, redelivered } from "./ready-messages.ts";
+import type { Clock, Timer } from "../../base/index.ts";
+import type { FieldTable } from "../../wire/index.ts";
+import {
+  MessageView,
+  type Destination,
+  type MessageHandle,
+  type MessageStore,
+  type SurvivingMessage,
+} from "../storage/index.ts";
+import { ConsumerTurns, type TurnTaker } from "./consumer-turns.ts";
+import { withDeliveryCount } from "./delivery-count.ts";
+import { PriorityMessages } from "./priority-messages.ts";
+import { queueSettings, type QueueSettings } from "./queue-settings.ts";
+import {
+  deathShift,
+  mostRank,
+  positionShift,
+  rankOf,
+  rankShift,
+  ReadyMessages,
+  redelivered,
+  type ReadyOrder,
+} from "./ready-messages.ts";
 
 /** What a queue delivers to. */
-export interface QueueConsumer {
+export interface QueueConsumer extends TurnTaker {
   readonly tag: string;
   readonly exclusive: boolean;
   /** Messages count as settled when they are sent. */
   readonly noAck: boolean;
-  /** Set by the queue: this consumer had no credit when it was asked, and is not asked again before `resume`. */
-  parked: boolean;
-  /** Whether another message may be sent to it now: prefetch, and room in its connection's output. */
-  hasCredit(): boolean;
-  /** Called when the queue finds it without credit. It must call `queue.resume` when it has some again. */
-  park(): void;
   deliver(message: MessageView, handle: MessageHandle, flags: number, sequence: number): void;
   /** The queue is gone. */
   cancelledByQueue(): void;
@@ -28,8 +42,30 @@ export interface QueueOptions {
   readonly arguments: FieldTable;
 }
 
+/** What a queue needs of its virtual host. */
+export interface QueueEnvironment {
+  readonly store: MessageStore;
+  readonly clock: Clock;
+  /** Whether all returns count towards a delivery limit, or rejections only. */
+  readonly countsEveryReturn: boolean;
+  /** Of quorum queues. */
+  readonly defaultDeliveryLimit: number;
+  /** The queue has dead letters to be taken with {@link Queue.takeDead}. */
+  hasDeadLetters(queue: Queue): void;
+  /** The queue has not been used for as long as its `x-expires` says. */
+  isUnused(queue: Queue): void;
+  /** Does what a timer is for; a failure of the storage, which has its own way to be told, ends nothing else. */
+  attempt(work: () => void): void;
+}
+
+/** Why a message is dead, in RabbitMQ's words. */
+const deathReasons = ["rejected", "expired", "maxlen", "delivery_limit"] as const;
+export type DeathReason = (typeof deathReasons)[number];
+
 /** More ready messages than this, while consumers are there, and the consumers have fallen behind the publishers. */
 const behindAt = 2048;
+/** The longest time that a timer can be set for. */
+const longestTimerMs = 0x7fff_ffff;
 
 export class Queue implements Destination {
   readonly id: number;
@@ -39,20 +75,34 @@ export class Queue implements Destination {
   readonly autoDelete: boolean;
   readonly exclusiveOwner: object | null;
   readonly arguments: FieldTable;
+  readonly settings: QueueSettings;
+  /** Nothing of a message matters to the queue but that it is one: it need not be asked, nor be prepared. */
+  readonly isPlain: boolean;
   nextSequence = 1;
+  nextTimeMs = 0;
+  nextNote = 0;
   deleted = false;
+  private readonly environment: QueueEnvironment;
   private readonly store: MessageStore;
-  /** Ready messages kept at most; the oldest go first. */
-  private readonly maxLength: number;
-  private readonly ready = new ReadyMessages();
+  private readonly isLimited: boolean;
+  private readonly countsBytes: boolean;
+  private readonly ready: ReadyOrder;
+  /** Of ready bodies; counted only where there is a limit to them. */
+  private readyBytes = 0;
   private readonly located = new MessageView();
-  private readonly allConsumers = new Set<QueueConsumer>();
-  /** Consumers that may have credit, in the order of their turns. */
-  private active: QueueConsumer[] = [];
-  private turn = 0;
+  private readonly consumers = new ConsumerTurns<QueueConsumer>();
   private exclusiveConsumer: QueueConsumer | null = null;
+  /** The only one that is served, where there may be only one. */
+  private activeConsumer: QueueConsumer | null = null;
+  /** When delivered messages expire, by sequence: they may come back. */
+  private readonly heldTimes = new Map<number, number>();
+  /** Messages that wait to be dead-lettered: not ready any more, and not settled yet. */
+  private dead: ReadyMessages | null = null;
+  private expiry: Timer | undefined;
+  private lastUsedMs = 0;
+  private unusedTimer: Timer | undefined;
 
-  constructor(id: number, name: string, options: QueueOptions, store: MessageStore) {
+  constructor(id: number, name: string, options: QueueOptions, environment: QueueEnvironment) {
     this.id = id;
     this.name = name;
     this.durable = options.durable;
@@ -61,17 +111,29 @@ export class Queue implements Destination {
     this.autoDelete = options.autoDelete;
     this.exclusiveOwner = options.exclusiveOwner;
     this.arguments = options.arguments;
-    this.store = store;
-    const maxLength = options.arguments.get("x-max-length");
-    this.maxLength = maxLength ? Number(fieldText(maxLength)) : Number.POSITIVE_INFINITY;
+    this.environment = environment;
+    this.store = environment.store;
+    const settings = queueSettings(options.arguments, environment.defaultDeliveryLimit);
+    this.settings = settings;
+    this.countsBytes = Number.isFinite(settings.maxBytes);
+    this.isLimited = this.countsBytes || Number.isFinite(settings.maxLength);
+    const rejects = this.isLimited && settings.overflow !== "drop-head";
+    this.isPlain = !rejects && settings.maxPriority === 0 && !Number.isFinite(settings.ttlMs);
+    this.ready = settings.maxPriority > 0 ? new PriorityMessages() : new ReadyMessages();
+    this.used();
   }
 
   get readyCount(): number {
     return this.ready.count;
   }
 
+  /** Ready, or waiting to be dead-lettered. */
+  get messageCount(): number {
+    return this.ready.count + this.deadCount;
+  }
+
   get consumerCount(): number {
-    return this.allConsumers.size;
+    return this.consumers.all.size;
   }
 
   get hasExclusiveConsumer(): boolean {
@@ -80,17 +142,31 @@ export class Queue implements Destination {
 
   /** Publishers to this queue should leave more of the event loop to its consumers. Never a reason to stop them. */
   isBehind(): boolean {
-    return this.ready.count > behindAt && this.allConsumers.size > 0;
+    return this.ready.count > behindAt && this.consumers.all.size > 0;
+  }
+
+  /** A message with a body of so many bytes would be too much, and the queue refuses what is. */
+  refuses(bodyBytes: number): boolean {
+    const { overflow, maxLength, maxBytes } = this.settings;
+    if (overflow === "drop-head") return false;
+    return this.ready.count + 1 > maxLength || this.readyBytes + bodyBytes > maxBytes;
+  }
+
+  /** Decides what is noted of the next message: call it before the store appends. 0, infinity and 0 clear it. */
+  prepare(priority: number, ttlMs: number, nowMs: number): void {
+    const lives = Math.min(ttlMs, this.settings.ttlMs);
+    this.nextTimeMs = Number.isFinite(lives) ? nowMs + lives : 0;
+    this.nextNote = Math.min(priority, this.settings.maxPriority);
   }
 
   /** Hands a message straight to a consumer that needs no acknowledgement, if one is ready. It is not stored then. */
   offer(message: MessageView): boolean {
-    if (this.active.length === 0 || this.ready.count > 0) return false;
-    const consumer = this.pick();
+    if (this.ready.count > 0) return false;
+    const consumer = this.consumers.next();
     if (consumer === null) return false;
     if (!consumer.noAck) {
-      // Give its turn back: the message comes again through enqueue.
-      this.turn--;
+      // The message comes again through enqueue.
+      this.consumers.giveBack();
       return false;
     }
     consumer.deliver(message, -1, 0, 0);
@@ -103,127 +179,232 @@ export class Queue implements Destination {
    */
   enqueue(message: MessageView, handle: MessageHandle, position: number): void {
     const sequence = this.nextSequence++;
-    const flags = position << positionShift;
-    if (this.active.length > 0 && this.ready.count === 0) {
-      const consumer = this.pick();
+    const timeMs = this.nextTimeMs;
+    const flags = (position << positionShift) | (this.nextNote << rankShift);
+    if (timeMs !== 0) this.nextTimeMs = 0;
+    this.nextNote = 0;
+    if (this.ready.count === 0) {
+      const consumer = this.consumers.next();
       if (consumer !== null) {
-        this.hand(consumer, message, handle, flags, sequence);
+        this.hand(consumer, message, handle, flags, sequence, timeMs);
         return;
       }
     }
-    this.ready.push(handle, flags, sequence);
-    while (this.ready.count > this.maxLength) this.dropFirst();
+    this.ready.push(handle, flags, sequence, timeMs);
+    if (this.countsBytes) this.readyBytes += message.bodyLength;
+    if (this.isLimited) this.dropExcess();
+    if (timeMs === 0) return;
+    // It may live no longer than it takes to find a consumer.
+    if (this.ready.count === 1) this.dropExpired();
+    else this.watchExpiry();
   }
 
   /** Takes back a message that survived an earlier life of the broker. They come in the order of their sequences. */
-  restore(handle: MessageHandle, position: number, sequence: number, isRedelivered: boolean): void {
-    this.ready.push(handle, (position << positionShift) | (isRedelivered ? redelivered : 0), sequence);
+  restore({ handle, position, sequence, isRedelivered, deliveries, timeMs, note }: SurvivingMessage): void {
+    const { type, maxPriority } = this.settings;
+    const rank = type === "quorum" ? Math.min(deliveries, mostRank) : Math.min(note, maxPriority);
+    const flags = (position << positionShift) | (rank << rankShift) | (isRedelivered ? redelivered : 0);
+    this.ready.push(handle, flags, sequence, timeMs);
+    this.countBytes(handle, 1);
+    if (timeMs !== 0) this.watchExpiry();
   }
 
   /** Tells the store which of the ready messages have been delivered before, so that it outlives a stop in order. */
   noteRedelivered(): void {
+    const isCounted = this.settings.type === "quorum";
     this.ready.forEach((handle, flags, sequence) => {
-      if (flags & redelivered) this.store.returned(handle, flags >> positionShift, this, sequence, 1);
+      if (!(flags & redelivered)) return;
+      const count = isCounted ? Math.max(1, rankOf(flags)) : 1;
+      this.store.returned(handle, flags >> positionShift, this, sequence, count);
     });
   }
 
-  /** Takes out all ready messages, in order. The store is not told. */
-  takeAll(
-    visit: (handle: MessageHandle, position: number, sequence: number, isRedelivered: boolean) => void,
-  ): void {
-    const { ready } = this;
+  /** Takes out all messages, those too that wait to be dead-lettered, in order. The store is not told. */
+  takeAll(visit: (message: SurvivingMessage) => void): void {
+    const { ready, dead } = this;
+    for (let left = this.deadCount; dead !== null && left > 0; left--) {
+      dead.shift();
+      // What has expired does so again; what was rejected comes again.
+      const timeMs = reasonOf(dead.flags) === "expired" ? 1 : 0;
+      ready.putBack(dead.handle, dead.flags & ~(3 << deathShift), dead.sequence, timeMs);
+    }
+    const isQuorum = this.settings.type === "quorum";
     while (ready.count > 0) {
       ready.shift();
-      visit(ready.handle, ready.flags >> positionShift, ready.sequence, (ready.flags & redelivered) !== 0);
+      const { handle, flags, sequence, timeMs } = ready;
+      const isRedelivered = (flags & redelivered) !== 0;
+      const rank = rankOf(flags);
+      visit({
+        handle,
+        position: flags >> positionShift,
+        sequence,
+        isRedelivered,
+        deliveries: isRedelivered ? Math.max(1, isQuorum ? rank : 1) : 0,
+        timeMs,
+        note: isQuorum ? 0 : rank,
+      });
     }
+    this.readyBytes = 0;
+    this.stopTimers();
   }
 
   /** Delivers while there are messages and consumers with credit. */
   dispatch(): void {
     const { ready, located } = this;
     while (ready.count > 0) {
-      const consumer = this.pick();
+      if (ready.headTimeMs() !== 0) {
+        this.dropExpired();
+        if (ready.count === 0) return;
+      }
+      const consumer = this.consumers.next();
       if (consumer === null) return;
       ready.shift();
-      const { handle } = ready;
+      const { handle, flags, sequence, timeMs } = ready;
       this.store.locate(handle, located);
-      this.hand(consumer, located, handle, ready.flags, ready.sequence);
+      if (this.countsBytes) this.readyBytes -= located.bodyLength;
+      this.hand(consumer, located, handle, flags, sequence, timeMs);
     }
   }
 
   /** Takes the first ready message for basic.get; null when there is none. The caller settles it or gives it back. */
-  take(into: MessageView): TakenMessage | null {
-    if (this.ready.count === 0) return null;
-    this.ready.shift();
-    const { handle, flags, sequence } = this.ready;
-    this.store.locate(handle, into);
-    return { handle, flags, sequence };
+  take(): TakenMessage | null {
+    const { ready } = this;
+    this.used();
+    if (ready.headTimeMs() !== 0) this.dropExpired();
+    if (ready.count === 0) return null;
+    ready.shift();
+    const { handle, flags, sequence, timeMs } = ready;
+    const message = new MessageView();
+    this.store.locate(handle, message);
+    if (this.countsBytes) this.readyBytes -= message.bodyLength;
+    if (timeMs !== 0) this.heldTimes.set(sequence, timeMs);
+    if (ready.headTimeMs() !== 0) this.dropExpired();
+    const isCounted = this.settings.type === "quorum";
+    const shown = isCounted ? withDeliveryCount(message, rankOf(flags)) : message;
+    return { message: shown, handle, flags, sequence };
   }
 
-  /** A delivered message is done with: acknowledged, or rejected without requeue. */
+  /** A delivered message is done with: acknowledged, or taken without acknowledgement. */
   settle(handle: MessageHandle, flags: number, sequence: number): void {
+    if (this.heldTimes.size > 0) this.heldTimes.delete(sequence);
     const position = flags >> positionShift;
     if (this.deleted) this.store.drop(handle, position);
     else this.store.settle(handle, position, this, sequence);
   }
 
-  /** A delivered message comes back, to its original position. Call {@link dispatch} when all have come back. */
-  requeue(handle: MessageHandle, flags: number, sequence: number): void {
-    if (this.deleted) this.store.drop(handle, flags >> positionShift);
-    else this.ready.putBack(handle, flags | redelivered, sequence);
+  /** A delivered message is not wanted: it is dead. */
+  reject(handle: MessageHandle, flags: number, sequence: number): void {
+    this.heldTimes.delete(sequence);
+    this.dies(handle, flags, sequence, "rejected");
+  }
+
+  /**
+   * A delivered message comes back, to its original position: it was rejected, or its consumer went away. Call
+   * {@link dispatch} when all have come back.
+   */
+  requeue(handle: MessageHandle, flags: number, sequence: number, isRejection: boolean): void {
+    const timeMs = this.heldTimes.get(sequence) ?? 0;
+    if (timeMs !== 0) this.heldTimes.delete(sequence);
+    if (this.deleted) {
+      this.store.drop(handle, flags >> positionShift);
+      return;
+    }
+    let back = flags | redelivered;
+    if (this.settings.type === "quorum" && (isRejection || this.environment.countsEveryReturn)) {
+      const count = Math.min(rankOf(flags) + 1, mostRank);
+      if (count > this.settings.deliveryLimit) {
+        this.dies(handle, flags, sequence, "delivery_limit");
+        return;
+      }
+      back = (back & ~(mostRank << rankShift)) | (count << rankShift);
+      this.store.returned(handle, flags >> positionShift, this, sequence, count);
+    }
+    this.ready.putBack(handle, back, sequence, timeMs);
+    this.countBytes(handle, 1);
+    if (this.isLimited) this.dropExcess();
+    if (timeMs !== 0) this.watchExpiry();
   }
 
   addConsumer(consumer: QueueConsumer): void {
-    this.allConsumers.add(consumer);
+    const { singleActiveConsumer } = this.settings;
+    this.consumers.add(consumer, singleActiveConsumer && this.activeConsumer !== null);
     if (consumer.exclusive) this.exclusiveConsumer = consumer;
-    consumer.parked = false;
-    this.active.push(consumer);
+    if (singleActiveConsumer) this.activeConsumer ??= consumer;
   }
 
+  /** Call {@link dispatch} afterwards: another consumer's time may have come. */
   removeConsumer(consumer: QueueConsumer): void {
-    if (!this.allConsumers.delete(consumer)) return;
+    if (!this.consumers.remove(consumer)) return;
     if (this.exclusiveConsumer === consumer) this.exclusiveConsumer = null;
-    const at = this.active.indexOf(consumer);
-    if (at < 0) return;
-    this.active.splice(at, 1);
-    if (at < this.turn) this.turn--;
+    if (this.activeConsumer === consumer) this.activateNext();
+    this.used();
   }
 
-  /** A parked consumer has credit again; it takes its turn behind the others. */
+  /** A parked consumer has credit again. */
   resume(consumer: QueueConsumer): void {
-    if (!consumer.parked || !this.allConsumers.has(consumer)) return;
-    consumer.parked = false;
-    this.active.push(consumer);
-    this.dispatch();
+    if (this.consumers.resume(consumer)) this.dispatch();
   }
 
-  /** Drops all ready messages, not the unacknowledged ones. */
+  /** The queue was declared again, or asked for a message: it is in use (`x-expires`). */
+  used(): void {
+    const { expiresMs } = this.settings;
+    if (!Number.isFinite(expiresMs)) return;
+    this.lastUsedMs = this.environment.clock.nowMs();
+    this.unusedTimer ??= this.afterMs(expiresMs, () => this.lookWhetherUnused());
+  }
+
+  /** Drops all ready messages, not the unacknowledged ones; they are not dead letters. */
   purge(): number {
-    const purged = this.ready.count;
-    while (this.ready.count > 0) this.dropFirst();
+    const { ready } = this;
+    const purged = ready.count;
+    while (ready.count > 0) {
+      ready.shift();
+      this.store.settle(ready.handle, ready.flags >> positionShift, this, ready.sequence);
+    }
+    this.readyBytes = 0;
     return purged;
   }
 
   /** Drops the messages and tells the consumers. The virtual host has forgotten the queue already. */
   delete(): number {
     this.deleted = true;
-    const consumers = [...this.allConsumers];
-    this.allConsumers.clear();
-    this.active = [];
-    for (const consumer of consumers) consumer.cancelledByQueue();
-    const { ready } = this;
+    this.stopTimers();
+    for (const consumer of this.consumers.clear()) consumer.cancelledByQueue();
+    const { ready, dead } = this;
     const dropped = ready.count;
-    while (ready.count > 0) {
-      ready.shift();
-      this.store.drop(ready.handle, ready.flags >> positionShift);
-    }
+    this.dropAll(ready);
+    if (dead !== null) this.dropAll(dead);
     return dropped;
   }
 
-  private dropFirst(): void {
-    const { ready } = this;
-    ready.shift();
-    this.store.settle(ready.handle, ready.flags >> positionShift, this, ready.sequence);
+  get deadCount(): number {
+    return this.dead?.count ?? 0;
+  }
+
+  /** Takes out the first dead letter, which must then be settled or put back with {@link keepDead}. */
+  takeDead(): DeadMessage {
+    const dead = this.dead!;
+    dead.shift();
+    const { handle, flags, sequence } = dead;
+    return { handle, flags, sequence, reason: reasonOf(flags) };
+  }
+
+  /** The dead letter cannot go anywhere now. */
+  keepDead({ handle, flags, sequence }: DeadMessage): void {
+    this.dead!.putBack(handle, flags, sequence, 0);
+  }
+
+  /** The one that has waited longest, of those with the highest priority. https://www.rabbitmq.com/docs/consumers#single-active-consumer */
+  private activateNext(): void {
+    this.activeConsumer = null;
+    if (!this.settings.singleActiveConsumer) return;
+    let next: QueueConsumer | null = null;
+    for (const consumer of this.consumers.all) {
+      if (next === null || consumer.priority > next.priority) next = consumer;
+    }
+    if (next === null) return;
+    this.activeConsumer = next;
+    this.consumers.activate(next);
   }
 
   private hand(
@@ -232,35 +413,113 @@ export class Queue implements Destination {
     handle: MessageHandle,
     flags: number,
     sequence: number,
+    timeMs: number,
   ): void {
+    const isCounted = this.settings.type === "quorum" && rankOf(flags) > 0;
+    const shown = isCounted ? withDeliveryCount(message, rankOf(flags)) : message;
     if (consumer.noAck) {
-      consumer.deliver(message, -1, flags, sequence);
+      consumer.deliver(shown, -1, flags, sequence);
       this.store.settle(handle, flags >> positionShift, this, sequence);
     } else {
-      consumer.deliver(message, handle, flags, sequence);
+      if (timeMs !== 0) this.heldTimes.set(sequence, timeMs);
+      consumer.deliver(shown, handle, flags, sequence);
     }
   }
 
-  /** The next consumer with credit, round robin. Those without are parked until they ask to be resumed. */
-  private pick(): QueueConsumer | null {
-    const { active } = this;
-    while (active.length > 0) {
-      if (this.turn >= active.length) this.turn = 0;
-      const consumer = active[this.turn];
-      if (consumer.hasCredit()) {
-        this.turn++;
-        return consumer;
-      }
-      active.splice(this.turn, 1);
-      consumer.parked = true;
-      consumer.park();
+  private dies(handle: MessageHandle, flags: number, sequence: number, reason: DeathReason): void {
+    if (this.deleted || this.settings.deadLetterExchange === undefined) {
+      this.settle(handle, flags, sequence);
+      return;
     }
-    return null;
+    this.dead ??= new ReadyMessages();
+    this.dead.push(handle, flags | (deathReasons.indexOf(reason) << deathShift), sequence, 0);
+    this.environment.hasDeadLetters(this);
+  }
+
+  private dropAll(messages: ReadyOrder): void {
+    while (messages.count > 0) {
+      messages.shift();
+      this.store.drop(messages.handle, messages.flags >> positionShift);
+    }
+  }
+
+  private dropExcess(): void {
+    const { ready, settings } = this;
+    if (settings.overflow !== "drop-head") return;
+    while (ready.count > settings.maxLength || this.readyBytes > settings.maxBytes) this.dropFirst("maxlen");
+  }
+
+  /** Drops what has expired at the queue's head, and sees to it that the next is dropped in time. */
+  private dropExpired(): void {
+    const { ready } = this;
+    const nowMs = this.environment.clock.nowMs();
+    for (let timeMs = ready.headTimeMs(); timeMs !== 0 && timeMs <= nowMs; timeMs = ready.headTimeMs()) {
+      this.dropFirst("expired");
+    }
+    this.watchExpiry();
+  }
+
+  private dropFirst(reason: DeathReason): void {
+    const { ready } = this;
+    ready.shift();
+    const { handle, flags, sequence } = ready;
+    this.countBytes(handle, -1);
+    this.dies(handle, flags, sequence, reason);
+  }
+
+  /** Only the head expires, as in RabbitMQ: what has expired behind it waits. The timer may come too early, never too late. */
+  private watchExpiry(): void {
+    const timeMs = this.ready.headTimeMs();
+    if (timeMs === 0 || this.expiry) return;
+    this.expiry = this.afterMs(timeMs - this.environment.clock.nowMs(), () => {
+      this.expiry = undefined;
+      this.dropExpired();
+    });
+  }
+
+  private lookWhetherUnused(): void {
+    this.unusedTimer = undefined;
+    if (this.deleted || this.consumers.all.size > 0) return;
+    const restMs = this.lastUsedMs + this.settings.expiresMs - this.environment.clock.nowMs();
+    if (restMs <= 0) this.environment.isUnused(this);
+    else this.unusedTimer = this.afterMs(restMs, () => this.lookWhetherUnused());
+  }
+
+  private afterMs(delayMs: number, callback: () => void): Timer {
+    const { clock } = this.environment;
+    return clock.after(Math.min(Math.max(delayMs, 0), longestTimerMs), () =>
+      this.environment.attempt(callback),
+    );
+  }
+
+  private stopTimers(): void {
+    this.expiry?.cancel();
+    this.expiry = undefined;
+    this.unusedTimer?.cancel();
+    this.unusedTimer = undefined;
+  }
+
+  private countBytes(handle: MessageHandle, sign: 1 | -1): void {
+    if (!this.countsBytes) return;
+    this.store.locate(handle, this.located);
+    this.readyBytes += sign * this.located.bodyLength;
   }
 }
 
 export interface TakenMessage {
+  readonly message: MessageView;
   readonly handle: MessageHandle;
   readonly flags: number;
   readonly sequence: number;
+}
+
+export interface DeadMessage {
+  readonly handle: MessageHandle;
+  readonly flags: number;
+  readonly sequence: number;
+  readonly reason: DeathReason;
+}
+
+function reasonOf(flags: number): DeathReason {
+  return deathReasons[(flags >> deathShift) & 3];
 }

@@ -30,5 +30,10 @@ export interface ExchangeType {
   route(message: RoutedMessage, collect: (target: RoutingTarget) => void): void;
 }
 
-export const exchangeTypeNames = ["direct", "fanout", "headers", "topic"] as const;
-export type ExchangeTypeName = (typeof exchangeTypeNames)[number];
+export const routingTypeNames = ["direct", "fanout", "headers", "topic"] as const;
+/** How an exchange routes. */
+export type RoutingTypeName = (typeof routingTypeNames)[number];
+
+/** A delayed exchange holds messages for a while and routes them then as its argument `x-delayed-type` says. */
+export type ExchangeTypeName = RoutingTypeName | "x-delayed-message";
+export const exchangeTypeNames: readonly ExchangeTypeName[] = [...routingTypeNames, "x-delayed-message"];

@@ -1,17 +1,19 @@
-import { sameTable, type FieldTable } from "../../wire/index.ts";
+import { fieldText, sameTable, type FieldTable } from "../../wire/index.ts";
 import { DirectExchange } from "./direct.ts";
-import type {
-  Binding,
-  ExchangeType,
-  ExchangeTypeName,
-  RoutedMessage,
-  RoutingTarget,
+import {
+  routingTypeNames,
+  type Binding,
+  type ExchangeType,
+  type ExchangeTypeName,
+  type RoutedMessage,
+  type RoutingTarget,
+  type RoutingTypeName,
 } from "./exchange-type.ts";
 import { FanoutExchange } from "./fanout.ts";
 import { HeadersExchange } from "./headers.ts";
 import { TopicExchange } from "./topic.ts";
 
-const implementations: Record<ExchangeTypeName, new () => ExchangeType> = {
+const implementations: Record<RoutingTypeName, new () => ExchangeType> = {
   direct: DirectExchange,
   fanout: FanoutExchange,
   headers: HeadersExchange,
@@ -31,16 +33,24 @@ export class Exchange implements RoutingTarget {
   readonly name: string;
   readonly typeName: ExchangeTypeName;
   readonly options: ExchangeOptions;
+  /** Gets what this one cannot route: an exchange's name. https://www.rabbitmq.com/docs/ae */
+  readonly alternate: string | undefined;
+  readonly routesByTopic: boolean;
   private readonly type: ExchangeType;
   /** By destination and routing key, so that neither thousands of queues nor thousands of keys make a bind slow. */
   private readonly byDestination = new Map<RoutingTarget, Map<string, Binding[]>>();
   bindingCount = 0;
 
+  /** A delayed exchange must have a {@link delayedType}. */
   constructor(name: string, typeName: ExchangeTypeName, options: ExchangeOptions) {
     this.name = name;
     this.typeName = typeName;
     this.options = options;
-    this.type = new implementations[typeName]();
+    const alternate = options.arguments.get("alternate-exchange");
+    this.alternate = alternate ? fieldText(alternate) : undefined;
+    const routesAs = typeName === "x-delayed-message" ? delayedType(options.arguments)! : typeName;
+    this.routesByTopic = routesAs === "topic";
+    this.type = new implementations[routesAs]();
   }
 
   get needsHeaders(): boolean {
@@ -104,4 +114,10 @@ export class Exchange implements RoutingTarget {
   private alike(binding: Binding): readonly Binding[] {
     return this.byDestination.get(binding.destination)?.get(binding.routingKey) ?? [];
   }
+}
+
+/** How a delayed exchange with these arguments routes; undefined when they do not say. */
+export function delayedType(table: FieldTable): RoutingTypeName | undefined {
+  const field = table.get("x-delayed-type");
+  return routingTypeNames.find((known) => field?.type === "longstr" && field.value === known);
 }

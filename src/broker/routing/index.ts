@@ -4,4 +4,4 @@ export {
   type ExchangeTypeName,
   type RoutingTarget,
 } from "./exchange-type.ts";
-export { Exchange, type ExchangeOptions } from "./exchange.ts";
+export { delayedType, Exchange, type ExchangeOptions } from "./exchange.ts";

@@ -1,8 +1,9 @@
 export { checkData, type DataReport } from "./check-data.ts";
+export { composeMessage, propertiesOf, routeOf } from "./compose-message.ts";
 export { NoDefinitions, type Definitions } from "./definitions.ts";
 export type { Disk } from "./disk.ts";
 export { lockDirectory } from "./directory-lock.ts";
-export { openLogStorage } from "./log-storage.ts";
+export { openLogStorage, type SurvivingMessage } from "./log-storage.ts";
 export type { StoppedQueue } from "./log/checkpoint.ts";
 export type { LogStore } from "./log/log-store.ts";
 export {

@@ -39,11 +39,16 @@ export interface LogStorageOptions {
 }
 
 /** What survived in a queue. */
-interface SurvivingMessage {
+export interface SurvivingMessage {
   readonly handle: MessageHandle;
   readonly position: number;
   readonly sequence: number;
   readonly isRedelivered: boolean;
+  /** How often it was returned to the queue, as far as that was noted. */
+  readonly deliveries: number;
+  /** What the queue has noted of it; 0 is nothing. See Destination. */
+  readonly timeMs: number;
+  readonly note: number;
 }
 
 /** A data directory that has been opened: definitions and messages. */
@@ -111,10 +116,11 @@ export async function openLogStorage(
     store,
     definitions,
     restore: (queueId, visit) =>
-      recovery.messages.restore(queueId, (record, position, sequence, deliveries) => {
+      recovery.messages.restore(queueId, (record, position, sequence, deliveries, timeMs, note) => {
         // A broker that did not stop in order cannot know what had been delivered.
         const isRedelivered = !recovery.wasClean || deliveries > 0;
-        visit({ handle: store.handleOf(record), position, sequence, isRedelivered });
+        const handle = store.restored(record, position, deliveries);
+        visit({ handle, position, sequence, isRedelivered, deliveries, timeMs, note });
       }),
     async abandon() {
       try {

@@ -15,6 +15,13 @@ export interface Destination {
   readonly survives: boolean;
   /** The sequence that the next message stored for this queue will have. */
   readonly nextSequence: number;
+  /**
+   * What else the queue must know of that message in the broker's next life; both are 0 when there is nothing.
+   * A time in milliseconds since 1970: when the message expires, or is due.
+   */
+  readonly nextTimeMs: number;
+  /** An unsigned number of 32 bits that means something to the queue: a priority, say. */
+  readonly nextNote: number;
 }
 
 /**

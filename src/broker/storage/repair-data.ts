@@ -13,6 +13,7 @@ import {
   getSafeInteger,
   messageOverhead,
   pairBytes,
+  pairBytesOf,
   RecordType,
   settleRecordBytes,
 } from "./log/format.ts";
@@ -20,6 +21,7 @@ import { cleanStopKey } from "./log/recovery.ts";
 import { RecoveredMessages } from "./log/recovered-messages.ts";
 import { SegmentFiles, type FoundBatch } from "./log/segment-files.ts";
 import { Segment } from "./log/segment.ts";
+import type { Destination } from "./message-store.ts";
 import { MessageView, readStored, storedBytes } from "./message-view.ts";
 import { openNodeDisk } from "./node-disk.ts";
 
@@ -218,27 +220,33 @@ async function copyMessages(
   let copied = 0;
   /** A long message of which the fragments are being gathered. */
   let long: { record: number; commit: number; bytes: Uint8Array; done: number } | undefined;
-  const copy = async (
-    record: number,
-    view: DataView,
-    bytes: Uint8Array,
-    pairsAt: number,
-    pairs: number,
-  ): Promise<void> => {
-    const destinations = [];
+  const copy = async (record: number, view: DataView, bytes: Uint8Array, recordAt: number): Promise<void> => {
+    const first = view.getUint32(recordAt, true);
+    const pairs = first >>> 8;
+    const bytesPerPair = pairBytesOf(first & 0xff);
+    const isNoted = bytesPerPair > pairBytes;
+    const pairsAt = recordAt + 8;
+    const destinations: Destination[] = [];
     for (let position = 0; position < pairs; position++) {
-      const at = pairsAt + position * pairBytes;
+      const at = pairsAt + position * bytesPerPair;
       if (!table.isLive(record, position)) continue;
       destinations.push({
         id: view.getUint32(at, true),
         survives: true,
         nextSequence: getSafeInteger(view, at + 4),
+        nextTimeMs: isNoted ? getSafeInteger(view, at + 12) : 0,
+        nextNote: isNoted ? view.getUint32(at + 20, true) : 0,
       });
     }
     const message = new MessageView();
-    readStored(bytes, view, pairsAt + pairs * pairBytes + 4, message);
+    readStored(bytes, view, pairsAt + pairs * bytesPerPair + 4, message);
     await roomIn(storage, storedBytes(message));
-    storage.store.append(message, true, destinations, destinations.length);
+    const handle = storage.store.append(message, true, destinations, destinations.length);
+    for (const [position, destination] of destinations.entries()) {
+      const { id, nextSequence } = destination;
+      const count = messages.deliveriesOf(id, nextSequence);
+      if (count > 0) storage.store.returned(handle, position, destination, nextSequence, count);
+    }
     copied++;
   };
   for await (const { header, segment, offset, bytes, view, start, end } of allBatches(files, logStart)) {
@@ -247,12 +255,10 @@ async function copyMessages(
     if (long?.commit !== header.commit) long = undefined;
     for (let at = start; at < end;) {
       const type = view.getUint32(at, true) & 0xff;
-      if (type === RecordType.Message) {
-        const pairs = view.getUint32(at, true) >>> 8;
-        const record = records.get(
-          placeKey(segment.slot, chunkOffset + at + pairs * pairBytes + messageOverhead),
-        );
-        if (record !== undefined) await copy(record, view, bytes, at + 8, pairs);
+      if (type === RecordType.Message || type === RecordType.NotedMessage) {
+        const pairsBytes = (view.getUint32(at, true) >>> 8) * pairBytesOf(type);
+        const record = records.get(placeKey(segment.slot, chunkOffset + at + pairsBytes + messageOverhead));
+        if (record !== undefined) await copy(record, view, bytes, at);
         at += view.getUint32(at + 4, true);
       } else if (type === RecordType.Fragment) {
         const done = view.getUint32(at + 16, true);
@@ -271,7 +277,7 @@ async function copyMessages(
         }
         if (long && long.done === long.bytes.length) {
           const whole = new DataView(long.bytes.buffer);
-          await copy(long.record, whole, long.bytes, 8, whole.getUint32(0, true) >>> 8);
+          await copy(long.record, whole, long.bytes, 0);
           long = undefined;
         }
         at = end;

@@ -18,11 +18,11 @@ export class PublisherModel {
   constructor(life: Life, isConfirming: boolean) {
     this.life = life;
     this.isConfirming = isConfirming;
-    const { vhost, store } = life;
+    const { vhost, store, clock } = life;
     const output = {
       confirm: (_channel: number, tag: number, multiple: boolean) => this.confirm(tag, multiple),
     } as unknown as Output;
-    this.publisher = new Publisher(1, { vhost, store, output, user: "guest", outpacing() {} });
+    this.publisher = new Publisher(1, { vhost, store, output, clock, user: "guest", outpacing() {} });
     if (isConfirming) this.publisher.startConfirming();
   }
 
@@ -58,6 +58,7 @@ export class ConsumerModel implements QueueConsumer {
   readonly tag = "consumer";
   readonly exclusive = false;
   readonly noAck = false;
+  readonly priority = 0;
   parked = false;
   credit: number;
   readonly queue: Queue;
@@ -111,7 +112,7 @@ export class ConsumerModel implements QueueConsumer {
     for (const { entry, handle, flags } of deliveries) {
       if (this.queue.deleted) this.life.model.settled(entry, Infinity);
       else this.life.model.requeued(entry);
-      this.queue.requeue(handle, flags, entry.sequence);
+      this.queue.requeue(handle, flags, entry.sequence, true);
     }
     this.letGo(deliveries);
     if (!this.queue.deleted) this.queue.dispatch();

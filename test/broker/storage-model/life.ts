@@ -76,7 +76,15 @@ export class Life {
       this.assertDurable();
       consider();
     };
-    this.vhost = new VirtualHost("/", storage.store, storage.definitions);
+    this.vhost = new VirtualHost("/", {
+      store: storage.store,
+      definitions: storage.definitions,
+      clock,
+      turn,
+      log: silentLogger,
+      room: storage.room,
+      compatibility: "3",
+    });
     storage.restore(this.vhost);
     this.found = look(this, readsBytes);
   }

@@ -40,8 +40,9 @@ function readDefinitions(all: ReadonlyMap<string, string>): DefinitionValues {
 function lookInto(queue: Queue, store: LogStore, readsBytes: boolean): FoundQueue {
   const messages: FoundMessage[] = [];
   const giveBack: (() => void)[] = [];
-  queue.takeAll((handle, position, sequence, isRedelivered) => {
-    giveBack.push(() => queue.restore(handle, position, sequence, isRedelivered));
+  queue.takeAll((surviving) => {
+    const { handle, sequence, isRedelivered } = surviving;
+    giveBack.push(() => queue.restore(surviving));
     messages.push({
       sequence,
       isRedelivered,

@@ -14,7 +14,7 @@ import { Segment } from "./segment.ts";
 import type { SegmentFiles } from "./segment-files.ts";
 
 export const checkpointFile = "checkpoint";
-const magic = 0x5043_4c57; // "WLCP"
+const magic = 0x3243_4c57; // "WLC2"
 const headerBytes = 64;
 /** Pieces that are written at a time. */
 const pieceBytes = 4 << 20;
@@ -29,6 +29,9 @@ export interface StoppedQueue {
   readonly sequences: Float64Array;
   /** How often each has been returned to the queue. */
   readonly deliveries: Int32Array;
+  /** What the queue has noted of each; empty when it has noted nothing of any. */
+  readonly times: Float64Array;
+  readonly notes: Int32Array;
 }
 
 export interface Checkpoint {
@@ -67,9 +70,9 @@ export async function writeCheckpoint(
     numbers(record, bits.length);
     parts.push(bits);
   }
-  for (const { id, nextSequence, records, positions, sequences, deliveries } of queues) {
-    numbers(id, nextSequence, records.length);
-    for (const values of [records, positions, sequences, deliveries]) array(values);
+  for (const { id, nextSequence, records, positions, sequences, deliveries, times, notes } of queues) {
+    numbers(id, nextSequence, records.length, times.length);
+    for (const values of [records, positions, sequences, deliveries, times, notes]) array(values);
   }
 
   const header = new Uint8Array(headerBytes);
@@ -160,10 +163,17 @@ class CheckpointReader {
     }
     const queues = new Map<number, StoppedQueue>();
     for (let index = 0; index < queueCount; index++) {
-      const [id, nextSequence, count] = this.numbers(3);
-      const [records, positions] = [this.int32s(count), this.int32s(count)];
-      const sequences = new Float64Array(this.slice(count * 8).buffer);
-      queues.set(id, { id, nextSequence, records, positions, sequences, deliveries: this.int32s(count) });
+      const [id, nextSequence, count, noted] = this.numbers(4);
+      queues.set(id, {
+        id,
+        nextSequence,
+        records: this.int32s(count),
+        positions: this.int32s(count),
+        sequences: this.float64s(count),
+        deliveries: this.int32s(count),
+        times: this.float64s(noted),
+        notes: this.int32s(noted),
+      });
     }
     return {
       messages: new StoppedMessages(table, queues),
@@ -191,6 +201,10 @@ class CheckpointReader {
     });
   }
 
+  private float64s(count: number): Float64Array {
+    return new Float64Array(this.slice(count * 8).buffer);
+  }
+
   private int32s(count: number): Int32Array {
     return new Int32Array(this.slice(count * 4).buffer);
   }
@@ -215,9 +229,12 @@ class StoppedMessages implements SurvivingMessages {
     const queue = this.queues.get(queueId);
     if (!queue) return 1;
     this.queues.delete(queueId);
-    const { records, positions, sequences, deliveries } = queue;
+    const { records, positions, sequences, deliveries, times, notes } = queue;
+    const isNoted = times.length > 0;
     for (let index = 0; index < records.length; index++) {
-      visit(records[index], positions[index], sequences[index], deliveries[index]);
+      const timeMs = isNoted ? times[index] : 0;
+      const note = isNoted ? notes[index] >>> 0 : 0;
+      visit(records[index], positions[index], sequences[index], deliveries[index], timeMs, note);
     }
     return queue.nextSequence;
   }

@@ -10,6 +10,10 @@ export const batchHeaderBytes = 64;
 /** Type, length, and the number of pairs behind the pairs. */
 export const messageOverhead = 12;
 export const pairBytes = 12;
+/** A pair with the time and the note that its queue gave the message. */
+export const notedPairBytes = 24;
+/** In the number of pairs that stands behind the pairs: they are such ones. */
+export const notedFlag = 0x8000_0000;
 export const settleRecordBytes = 20;
 export const deliveriesRecordBytes = 20;
 /** Before the part of a long message's record that a chunk holds. */
@@ -24,7 +28,14 @@ export const RecordType = {
   Deliveries: 3,
   /** A part of a message record that is longer than a chunk takes. */
   Fragment: 4,
+  /** A message of which a queue has noted something: a time, or a number. */
+  NotedMessage: 5,
 } as const;
+
+/** How long a pair is in a message record of this type. */
+export function pairBytesOf(recordType: number): number {
+  return recordType === RecordType.NotedMessage ? notedPairBytes : pairBytes;
+}
 
 const fileMagic = 0x474f_4c57; // "WLOG"
 const batchMagic = 0x4854_4257; // "WBTH"

@@ -14,7 +14,16 @@ import {
   writeStored,
   writeStoredHeader,
 } from "../message-view.ts";
-import { messageOverhead, pairBytes, RecordType, setSafeInteger } from "./format.ts";
+import {
+  getSafeInteger,
+  messageOverhead,
+  notedFlag,
+  notedPairBytes,
+  pairBytes,
+  pairBytesOf,
+  RecordType,
+  setSafeInteger,
+} from "./format.ts";
 import { footprint } from "./geometry.ts";
 import type { Log } from "./log.ts";
 import { LongMessages, type LongRecord } from "./long-messages.ts";
@@ -29,6 +38,8 @@ export class LogStore implements MessageStore {
   readonly table: RecordTable;
   private readonly memory: MemoryStore;
   private readonly long: LongMessages;
+  /** How often messages were returned, by record and position: the cleaner must write it again behind a copy. */
+  private readonly deliveries = new Map<number, Map<number, number>>();
 
   constructor(log: Log, table: RecordTable, memory: MemoryStore) {
     this.log = log;
@@ -47,12 +58,15 @@ export class LogStore implements MessageStore {
       return (this.memory.append(message, persistent, destinations, count) << 1) | inMemory;
     }
     const stored = storedBytes(message);
-    const recordBytes = messageOverhead + count * pairBytes + stored;
+    const isNoted = anyNoted(destinations, count);
+    const pairsBytes = count * (isNoted ? notedPairBytes : pairBytes);
+    const recordBytes = messageOverhead + pairsBytes + stored;
     if (recordBytes > this.log.geometry.mostRecordBytes) return this.appendLong(message, destinations, count);
     const { writer } = this.log;
-    const pairsAt = writer.beginMessage(count, stored);
-    writePairs(writer.view, pairsAt, destinations, count);
-    const at = pairsAt + count * pairBytes + 4;
+    const pairsAt = isNoted ? writer.beginNotedMessage(count, stored) : writer.beginMessage(count, stored);
+    if (isNoted) writeNotedPairs(writer.view, pairsAt, destinations, count);
+    else writePairs(writer.view, pairsAt, destinations, count);
+    const at = pairsAt + pairsBytes + 4;
     writeStored(writer.bytes, writer.view, at, message);
     return this.add(writer.segment, writer.chunkOffset + at, recordBytes, destinations, count) << 1;
   }
@@ -102,13 +116,21 @@ export class LogStore implements MessageStore {
     sequence: number,
     count: number,
   ): void {
-    if (handle & inMemory || !this.table.isLive(handle >> 1, position)) return;
+    const record = handle >> 1;
+    if (handle & inMemory || !this.table.isLive(record, position)) return;
     this.log.writer.deliveries(destination.id, sequence, count);
+    let counts = this.deliveries.get(record);
+    if (!counts) this.deliveries.set(record, (counts = new Map()));
+    counts.set(position, count);
     this.log.commitSoon();
   }
 
-  /** The handle for a record that recovery has found. */
-  handleOf(record: number): MessageHandle {
+  /** The handle for a record that recovery has found, and that a queue has with this history. */
+  restored(record: number, position: number, deliveries: number): MessageHandle {
+    if (deliveries > 0) {
+      const counts = this.deliveries.get(record) ?? new Map<number, number>();
+      this.deliveries.set(record, counts.set(position, deliveries));
+    }
     return record << 1;
   }
 
@@ -145,30 +167,54 @@ export class LogStore implements MessageStore {
     // The copy may need a chunk's memory: not this one's.
     chunk.pins++;
     const from = this.table.offset(record) & (geometry.chunkBytes - 1);
-    const pairs = chunk.view.getUint32(from - 4, true);
+    const trailer = chunk.view.getUint32(from - 4, true);
+    const isNoted = trailer >= notedFlag;
+    const pairs = isNoted ? trailer - notedFlag : trailer;
+    const bytesPerPair = isNoted ? notedPairBytes : pairBytes;
+    const pairsFrom = from - 4 - pairs * bytesPerPair;
     readStored(chunk.bytes, chunk.view, from, moved);
     const stored = storedBytes(moved);
-    const pairsAt = writer.beginMessage(pairs, stored);
-    const to = pairsAt + pairs * pairBytes + 4;
-    writer.bytes.set(chunk.bytes.subarray(from - 4 - pairs * pairBytes, from + stored), pairsAt);
-    this.blankSettled(record, writer.view, pairsAt, pairs);
+    const pairsAt = isNoted ? writer.beginNotedMessage(pairs, stored) : writer.beginMessage(pairs, stored);
+    const to = pairsAt + pairs * bytesPerPair + 4;
+    writer.bytes.set(chunk.bytes.subarray(pairsFrom, from + stored), pairsAt);
+    this.blankSettled(record, writer.view, pairsAt, pairs, bytesPerPair);
+    const place = { segment: writer.segment, offset: writer.chunkOffset + to };
+    this.repeatDeliveries(record, chunk.view, pairsFrom, bytesPerPair);
     cache.unpin(chunk);
-    return { segment: writer.segment, offset: writer.chunkOffset + to };
+    return place;
   }
 
   private copyLong(record: number): { segment: Segment; offset: number } {
     const long = this.longRecord(record);
     const head = long.head.slice();
     const view = new DataView(head.buffer);
-    this.blankSettled(record, view, 8, view.getUint32(0, true) >>> 8);
+    const first = view.getUint32(0, true);
+    const bytesPerPair = pairBytesOf(first & 0xff);
+    this.blankSettled(record, view, 8, first >>> 8, bytesPerPair);
     const place = this.log.writer.long(head, long.bytes, long.storedAt, long.storedEnd);
+    this.repeatDeliveries(record, view, 8, bytesPerPair);
     this.long.keep(record, { ...long, head, commit: this.log.commitNumber + 1 });
     return place;
   }
 
-  private blankSettled(record: number, view: DataView, pairsAt: number, pairs: number): void {
+  private blankSettled(
+    record: number,
+    view: DataView,
+    pairsAt: number,
+    pairs: number,
+    bytesPerPair: number,
+  ): void {
     for (let position = 0; position < pairs; position++) {
-      if (!this.table.isLive(record, position)) blankPair(view, pairsAt + position * pairBytes);
+      if (!this.table.isLive(record, position)) blankPair(view, pairsAt + position * bytesPerPair);
+    }
+  }
+
+  /** The records that said how often the copied message was returned may be gone before the copy. */
+  private repeatDeliveries(record: number, view: DataView, pairsAt: number, bytesPerPair: number): void {
+    for (const [position, count] of this.deliveries.get(record) ?? []) {
+      if (!this.table.isLive(record, position)) continue;
+      const at = pairsAt + position * bytesPerPair;
+      this.log.writer.deliveries(view.getUint32(at, true), getSafeInteger(view, at + 4), count);
     }
   }
 
@@ -179,13 +225,15 @@ export class LogStore implements MessageStore {
   ): MessageHandle {
     const { log } = this;
     const stored = storedBytes(message);
-    const head = new Uint8Array(messageOverhead + count * pairBytes);
+    const isNoted = anyNoted(destinations, count);
+    const head = new Uint8Array(messageOverhead + count * (isNoted ? notedPairBytes : pairBytes));
     const recordBytes = head.length + stored;
     const headView = new DataView(head.buffer);
-    headView.setUint32(0, RecordType.Message | (count << 8), true);
+    headView.setUint32(0, (isNoted ? RecordType.NotedMessage : RecordType.Message) | (count << 8), true);
     headView.setUint32(4, recordBytes, true);
-    writePairs(headView, 8, destinations, count);
-    headView.setUint32(head.length - 4, count, true);
+    if (isNoted) writeNotedPairs(headView, 8, destinations, count);
+    else writePairs(headView, 8, destinations, count);
+    headView.setUint32(head.length - 4, isNoted ? (count | notedFlag) >>> 0 : count, true);
     let { bytes, view } = message;
     let storedAt = message.routeAt - storedHeaderBytes;
     if (message.owned) {
@@ -248,6 +296,7 @@ export class LogStore implements MessageStore {
     if (!table.release(record)) return;
     this.leaveSegment(record);
     if (this.isLong(record)) this.long.forget(record);
+    if (this.deliveries.size > 0) this.deliveries.delete(record);
     table.free(record);
   }
 
@@ -281,6 +330,34 @@ function writePairs(view: DataView, at: number, destinations: readonly Destinati
     } else {
       blankPair(view, pairAt);
     }
+  }
+}
+
+function anyNoted(destinations: readonly Destination[], count: number): boolean {
+  for (let index = 0; index < count; index++) {
+    const { nextTimeMs, nextNote } = destinations[index];
+    if (nextTimeMs !== 0 || nextNote !== 0) return true;
+  }
+  return false;
+}
+
+function writeNotedPairs(
+  view: DataView,
+  at: number,
+  destinations: readonly Destination[],
+  count: number,
+): void {
+  for (let index = 0; index < count; index++) {
+    const { survives, id, nextSequence, nextTimeMs, nextNote } = destinations[index];
+    const pairAt = at + index * notedPairBytes;
+    if (survives) {
+      view.setUint32(pairAt, id, true);
+      setSafeInteger(view, pairAt + 4, nextSequence);
+    } else {
+      blankPair(view, pairAt);
+    }
+    setSafeInteger(view, pairAt + 12, nextTimeMs);
+    view.setUint32(pairAt + 20, nextNote, true);
   }
 }
 

@@ -12,6 +12,8 @@ import {
   fileHeaderBytes,
   fragmentHeaderBytes,
   messageOverhead,
+  notedFlag,
+  notedPairBytes,
   pairBytes,
   RecordType,
   setSafeInteger,
@@ -80,12 +82,28 @@ export class LogWriter {
    * stored message {@link messageOverhead} − 8 bytes behind them.
    */
   beginMessage(pairCount: number, storedBytes: number): number {
-    const length = (messageOverhead + pairCount * pairBytes + storedBytes + 3) & ~3;
+    return this.begin(RecordType.Message, pairCount, pairBytes, pairCount, storedBytes);
+  }
+
+  /** The same with pairs of {@link notedPairBytes}. */
+  beginNotedMessage(pairCount: number, storedBytes: number): number {
+    const trailer = (pairCount | notedFlag) >>> 0;
+    return this.begin(RecordType.NotedMessage, pairCount, notedPairBytes, trailer, storedBytes);
+  }
+
+  private begin(
+    type: number,
+    pairCount: number,
+    bytesPerPair: number,
+    trailer: number,
+    storedBytes: number,
+  ): number {
+    const length = (messageOverhead + pairCount * bytesPerPair + storedBytes + 3) & ~3;
     const at = this.reserve(length);
     const { view } = this;
-    view.setUint32(at, RecordType.Message | (pairCount << 8), true);
+    view.setUint32(at, type | (pairCount << 8), true);
     view.setUint32(at + 4, length, true);
-    view.setUint32(at + 8 + pairCount * pairBytes, pairCount, true);
+    view.setUint32(at + 8 + pairCount * bytesPerPair, trailer, true);
     return at + 8;
   }
 

@@ -5,7 +5,7 @@ import {
   fileHeaderBytes,
   fragmentHeaderBytes,
   messageOverhead,
-  pairBytes,
+  pairBytesOf,
 } from "./format.ts";
 import type { Log } from "./log.ts";
 import type { Segment } from "./segment.ts";
@@ -61,7 +61,8 @@ export class LongMessages {
     if (here) return here;
     const bytes = this.read(segment, offset, recordBytes);
     const view = new DataView(bytes.buffer);
-    const headBytes = messageOverhead + (view.getUint32(0, true) >>> 8) * pairBytes;
+    const first = view.getUint32(0, true);
+    const headBytes = messageOverhead + (first >>> 8) * pairBytesOf(first & 0xff);
     const head = bytes.subarray(0, headBytes);
     const long = { head, bytes, view, storedAt: headBytes, storedEnd: recordBytes, commit: 0 };
     this.keep(record, long);

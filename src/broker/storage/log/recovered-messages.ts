@@ -6,13 +6,21 @@ import {
   getSafeInteger,
   messageOverhead,
   pairBytes,
+  pairBytesOf,
   RecordType,
 } from "./format.ts";
 import { footprint, type Geometry } from "./geometry.ts";
 import { RecordTable } from "./record-table.ts";
 
 /** A message in a queue, as it was found in the log. */
-export type RestoreMessage = (record: number, position: number, sequence: number, deliveries: number) => void;
+export type RestoreMessage = (
+  record: number,
+  position: number,
+  sequence: number,
+  deliveries: number,
+  timeMs: number,
+  note: number,
+) => void;
 
 /** The messages that were found in a data directory. */
 export interface SurvivingMessages {
@@ -41,7 +49,8 @@ export class RecoveredMessages implements SurvivingMessages {
   read({ segment, chunkOffset, view, start, end }: ReadBatch): void {
     for (let at = start; at < end;) {
       switch (view.getUint32(at, true) & 0xff) {
-        case RecordType.Message: {
+        case RecordType.Message:
+        case RecordType.NotedMessage: {
           const length = view.getUint32(at + 4, true);
           this.message(view, at, length, segment, chunkOffset, -1);
           at += length;
@@ -96,6 +105,11 @@ export class RecoveredMessages implements SurvivingMessages {
     return queue.nextSequence;
   }
 
+  /** How often a message has been returned to its queue. */
+  deliveriesOf(queueId: number, sequence: number): number {
+    return this.queues.get(queueId)?.deliveries.get(sequence) ?? 0;
+  }
+
   private message(
     view: DataView,
     at: number,
@@ -104,20 +118,25 @@ export class RecoveredMessages implements SurvivingMessages {
     chunkOffset: number,
     longOffset: number,
   ): void {
-    const pairs = view.getUint32(at, true) >>> 8;
+    const first = view.getUint32(at, true);
+    const pairs = first >>> 8;
+    const bytesPerPair = pairBytesOf(first & 0xff);
     let known = 0;
     for (let position = 0; position < pairs; position++) {
-      if (this.queue(view.getUint32(at + 8 + position * pairBytes, true))) known++;
+      if (this.queue(view.getUint32(at + 8 + position * bytesPerPair, true))) known++;
     }
     if (known === 0) return;
-    const offset = longOffset >= 0 ? longOffset : chunkOffset + at + pairs * pairBytes + messageOverhead;
+    const offset = longOffset >= 0 ? longOffset : chunkOffset + at + pairs * bytesPerPair + messageOverhead;
     const record = this.table.add(segment.slot, offset, length, known);
     for (let position = 0; position < pairs; position++) {
-      const pairAt = at + 8 + position * pairBytes;
+      const pairAt = at + 8 + position * bytesPerPair;
       const queue = this.queue(view.getUint32(pairAt, true));
       if (!queue) continue;
       this.table.setLive(record, position, pairs);
-      queue.add(getSafeInteger(view, pairAt + 4), record, position, this.table);
+      const sequence = getSafeInteger(view, pairAt + 4);
+      queue.add(sequence, record, position, this.table);
+      if (bytesPerPair === pairBytes) continue;
+      queue.note(sequence, getSafeInteger(view, pairAt + 12), view.getUint32(pairAt + 20, true));
     }
   }
 
@@ -145,8 +164,14 @@ class RecoveredQueue {
   /** Pairs of record (-1 when the queue is done with it) and position. */
   private entries = new Int32Array(initialCapacity * 2);
   private count = 0;
+  /** Times and notes of the slots, as far as there are any; a slot beyond their ends has none. */
+  private times = new Float64Array(0);
+  private notes = new Uint32Array(0);
   /** Those that came out of order and were not among the others: the cleaner copied them, and the originals are gone. */
-  private readonly moved = new Map<number, { record: number; position: number }>();
+  private readonly moved = new Map<
+    number,
+    { record: number; position: number; timeMs: number; note: number }
+  >();
 
   add(sequence: number, record: number, position: number, table: RecordTable): void {
     if (this.count === 0 || sequence > this.sequences[this.count - 1]) {
@@ -163,8 +188,30 @@ class RecoveredQueue {
       this.entries[slot * 2] = record;
       this.entries[slot * 2 + 1] = position;
     } else {
-      this.moved.set(sequence, { record, position });
+      this.moved.set(sequence, { record, position, timeMs: 0, note: 0 });
     }
+  }
+
+  /** What the queue has noted of a message that was just added. */
+  note(sequence: number, timeMs: number, note: number): void {
+    const moved = this.moved.get(sequence);
+    if (moved) {
+      moved.timeMs = timeMs;
+      moved.note = note;
+      return;
+    }
+    if (timeMs === 0 && note === 0) return;
+    const slot = this.find(sequence);
+    if (slot >= this.times.length) {
+      const times = new Float64Array(this.sequences.length);
+      times.set(this.times);
+      this.times = times;
+      const notes = new Uint32Array(this.sequences.length);
+      notes.set(this.notes);
+      this.notes = notes;
+    }
+    this.times[slot] = timeMs;
+    this.notes[slot] = note;
   }
 
   settle(first: number, count: number, table: RecordTable): void {
@@ -188,16 +235,24 @@ class RecoveredQueue {
     let next = 0;
     const visitLateBefore = (sequence: number): void => {
       for (; next < late.length && late[next][0] < sequence; next++) {
-        const [moved, { record, position }] = late[next];
-        visit(record, position, moved, this.deliveries.get(moved) ?? 0);
+        const [moved, { record, position, timeMs, note }] = late[next];
+        visit(record, position, moved, this.deliveries.get(moved) ?? 0, timeMs, note);
       }
     };
     for (let slot = 0; slot < this.count; slot++) {
       const sequence = this.sequences[slot];
       visitLateBefore(sequence);
       const record = this.entries[slot * 2];
-      if (record >= 0)
-        visit(record, this.entries[slot * 2 + 1], sequence, this.deliveries.get(sequence) ?? 0);
+      if (record < 0) continue;
+      const isNoted = slot < this.times.length;
+      visit(
+        record,
+        this.entries[slot * 2 + 1],
+        sequence,
+        this.deliveries.get(sequence) ?? 0,
+        isNoted ? this.times[slot] : 0,
+        isNoted ? this.notes[slot] : 0,
+      );
     }
     visitLateBefore(Number.POSITIVE_INFINITY);
   }
