@@ -76,13 +76,13 @@ function stopped(holder: MessageHolder, store: LogStore): StoppedQueue {
   const notes = new Int32Array(most);
   let count = 0;
   let isNoted = false;
-  holder.takeAll(({ handle, position, sequence, deliveries: returned, timeMs, note }) => {
+  holder.takeAll(({ handle, position, sequence, isRedelivered, deliveries: returns, timeMs, note }) => {
     const record = store.recordOf(handle);
     if (record < 0) return;
     records[count] = record;
     positions[count] = position;
     sequences[count] = sequence;
-    deliveries[count] = returned;
+    deliveries[count] = isRedelivered ? returns : -1;
     times[count] = timeMs;
     notes[count++] = note;
     isNoted ||= timeMs !== 0 || note !== 0;

@@ -214,7 +214,7 @@ export class Queue implements Destination {
     const isCounted = this.settings.type === "quorum";
     this.ready.forEach((handle, flags, sequence) => {
       if (!(flags & redelivered)) return;
-      const count = isCounted ? Math.max(1, rankOf(flags)) : 1;
+      const count = isCounted ? rankOf(flags) : 0;
       this.store.returned(handle, flags >> positionShift, this, sequence, count);
     });
   }
@@ -222,12 +222,7 @@ export class Queue implements Destination {
   /** Takes out all messages, those too that wait to be dead-lettered, in order. The store is not told. */
   takeAll(visit: (message: SurvivingMessage) => void): void {
     const { ready, dead } = this;
-    for (let left = this.deadCount; dead !== null && left > 0; left--) {
-      dead.shift();
-      // What has expired does so again; what was rejected comes again.
-      const timeMs = reasonOf(dead.flags) === "expired" ? 1 : 0;
-      ready.putBack(dead.handle, dead.flags & ~(3 << deathShift), dead.sequence, timeMs);
-    }
+    if (dead !== null) this.revive(dead);
     const isQuorum = this.settings.type === "quorum";
     while (ready.count > 0) {
       ready.shift();
@@ -239,7 +234,7 @@ export class Queue implements Destination {
         position: flags >> positionShift,
         sequence,
         isRedelivered,
-        deliveries: isRedelivered ? Math.max(1, isQuorum ? rank : 1) : 0,
+        deliveries: isQuorum ? rank : 0,
         timeMs,
         note: isQuorum ? 0 : rank,
       });
@@ -294,8 +289,9 @@ export class Queue implements Destination {
 
   /** A delivered message is not wanted: it is dead. */
   reject(handle: MessageHandle, flags: number, sequence: number): void {
-    this.heldTimes.delete(sequence);
-    this.dies(handle, flags, sequence, "rejected");
+    const timeMs = this.heldTimes.get(sequence) ?? 0;
+    if (timeMs !== 0) this.heldTimes.delete(sequence);
+    this.dies(handle, flags, sequence, timeMs, "rejected");
   }
 
   /**
@@ -313,7 +309,7 @@ export class Queue implements Destination {
     if (this.settings.type === "quorum" && (isRejection || this.environment.countsEveryReturn)) {
       const count = Math.min(rankOf(flags) + 1, mostRank);
       if (count > this.settings.deliveryLimit) {
-        this.dies(handle, flags, sequence, "delivery_limit");
+        this.dies(handle, flags, sequence, timeMs, "delivery_limit");
         return;
       }
       back = (back & ~(mostRank << rankShift)) | (count << rankShift);
@@ -385,13 +381,13 @@ export class Queue implements Destination {
   takeDead(): DeadMessage {
     const dead = this.dead!;
     dead.shift();
-    const { handle, flags, sequence } = dead;
-    return { handle, flags, sequence, reason: reasonOf(flags) };
+    const { handle, flags, sequence, timeMs } = dead;
+    return { handle, flags, sequence, timeMs, reason: reasonOf(flags) };
   }
 
   /** The dead letter cannot go anywhere now. */
-  keepDead({ handle, flags, sequence }: DeadMessage): void {
-    this.dead!.putBack(handle, flags, sequence, 0);
+  keepDead({ handle, flags, sequence, timeMs }: DeadMessage): void {
+    this.dead!.putBack(handle, flags, sequence, timeMs);
   }
 
   /** The one that has waited longest, of those with the highest priority. https://www.rabbitmq.com/docs/consumers#single-active-consumer */
@@ -426,14 +422,30 @@ export class Queue implements Destination {
     }
   }
 
-  private dies(handle: MessageHandle, flags: number, sequence: number, reason: DeathReason): void {
+  private dies(
+    handle: MessageHandle,
+    flags: number,
+    sequence: number,
+    timeMs: number,
+    reason: DeathReason,
+  ): void {
     if (this.deleted || this.settings.deadLetterExchange === undefined) {
       this.settle(handle, flags, sequence);
       return;
     }
     this.dead ??= new ReadyMessages();
-    this.dead.push(handle, flags | (deathReasons.indexOf(reason) << deathShift), sequence, 0);
+    this.dead.push(handle, flags | (deathReasons.indexOf(reason) << deathShift), sequence, timeMs);
     this.environment.hasDeadLetters(this);
+  }
+
+  /** They are ready again. */
+  private revive(dead: ReadyMessages): void {
+    while (dead.count > 0) {
+      dead.shift();
+      const { handle, flags, sequence, timeMs } = dead;
+      // What has expired does so again; what was rejected comes again.
+      this.ready.putBack(handle, flags & ~(3 << deathShift), sequence, timeMs);
+    }
   }
 
   private dropAll(messages: ReadyOrder): void {
@@ -462,9 +474,9 @@ export class Queue implements Destination {
   private dropFirst(reason: DeathReason): void {
     const { ready } = this;
     ready.shift();
-    const { handle, flags, sequence } = ready;
+    const { handle, flags, sequence, timeMs } = ready;
     this.countBytes(handle, -1);
-    this.dies(handle, flags, sequence, reason);
+    this.dies(handle, flags, sequence, timeMs, reason);
   }
 
   /** Only the head expires, as in RabbitMQ: what has expired behind it waits. The timer may come too early, never too late. */
@@ -517,6 +529,7 @@ export interface DeadMessage {
   readonly handle: MessageHandle;
   readonly flags: number;
   readonly sequence: number;
+  readonly timeMs: number;
   readonly reason: DeathReason;
 }
 

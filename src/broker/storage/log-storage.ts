@@ -118,9 +118,10 @@ export async function openLogStorage(
     restore: (queueId, visit) =>
       recovery.messages.restore(queueId, (record, position, sequence, deliveries, timeMs, note) => {
         // A broker that did not stop in order cannot know what had been delivered.
-        const isRedelivered = !recovery.wasClean || deliveries > 0;
+        const isRedelivered = !recovery.wasClean || deliveries >= 0;
         const handle = store.restored(record, position, deliveries);
-        visit({ handle, position, sequence, isRedelivered, deliveries, timeMs, note });
+        const returns = Math.max(deliveries, 0);
+        visit({ handle, position, sequence, isRedelivered, deliveries: returns, timeMs, note });
       }),
     async abandon() {
       try {

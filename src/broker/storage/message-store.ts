@@ -60,7 +60,10 @@ export interface MessageStore {
   settle(handle: MessageHandle, position: number, destination: Destination, sequence: number): void;
   /** A queue that is deleted lets the message go. Nothing needs to be remembered: the queue's id will not come again. */
   drop(handle: MessageHandle, position: number): void;
-  /** The message has been returned to the queue `count` times by now: remembered, as long as the message is. */
+  /**
+   * The message has been delivered, and returned to the queue `count` times by now, if the queue counts them: remembered,
+   * as long as the message is.
+   */
   returned(
     handle: MessageHandle,
     position: number,

@@ -245,7 +245,7 @@ async function copyMessages(
     for (const [position, destination] of destinations.entries()) {
       const { id, nextSequence } = destination;
       const count = messages.deliveriesOf(id, nextSequence);
-      if (count > 0) storage.store.returned(handle, position, destination, nextSequence, count);
+      if (count >= 0) storage.store.returned(handle, position, destination, nextSequence, count);
     }
     copied++;
   };

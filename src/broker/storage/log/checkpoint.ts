@@ -27,7 +27,7 @@ export interface StoppedQueue {
   readonly records: Int32Array;
   readonly positions: Int32Array;
   readonly sequences: Float64Array;
-  /** How often each has been returned to the queue. */
+  /** How often each has been returned to the queue; -1 for one that was never delivered. */
   readonly deliveries: Int32Array;
   /** What the queue has noted of each; empty when it has noted nothing of any. */
   readonly times: Float64Array;

@@ -127,7 +127,7 @@ export class LogStore implements MessageStore {
 
   /** The handle for a record that recovery has found, and that a queue has with this history. */
   restored(record: number, position: number, deliveries: number): MessageHandle {
-    if (deliveries > 0) {
+    if (deliveries >= 0) {
       const counts = this.deliveries.get(record) ?? new Map<number, number>();
       this.deliveries.set(record, counts.set(position, deliveries));
     }

@@ -12,7 +12,7 @@ import {
 import { footprint, type Geometry } from "./geometry.ts";
 import { RecordTable } from "./record-table.ts";
 
-/** A message in a queue, as it was found in the log. */
+/** A message in a queue, as it was found in the log. `deliveries` is -1 when it is not known to have been delivered at all. */
 export type RestoreMessage = (
   record: number,
   position: number,
@@ -105,9 +105,9 @@ export class RecoveredMessages implements SurvivingMessages {
     return queue.nextSequence;
   }
 
-  /** How often a message has been returned to its queue. */
+  /** How often a message has been returned to its queue; -1 when it is not known to have been delivered at all. */
   deliveriesOf(queueId: number, sequence: number): number {
-    return this.queues.get(queueId)?.deliveries.get(sequence) ?? 0;
+    return this.queues.get(queueId)?.deliveries.get(sequence) ?? -1;
   }
 
   private message(
@@ -236,7 +236,7 @@ class RecoveredQueue {
     const visitLateBefore = (sequence: number): void => {
       for (; next < late.length && late[next][0] < sequence; next++) {
         const [moved, { record, position, timeMs, note }] = late[next];
-        visit(record, position, moved, this.deliveries.get(moved) ?? 0, timeMs, note);
+        visit(record, position, moved, this.deliveries.get(moved) ?? -1, timeMs, note);
       }
     };
     for (let slot = 0; slot < this.count; slot++) {
@@ -249,7 +249,7 @@ class RecoveredQueue {
         record,
         this.entries[slot * 2 + 1],
         sequence,
-        this.deliveries.get(sequence) ?? 0,
+        this.deliveries.get(sequence) ?? -1,
         isNoted ? this.times[slot] : 0,
         isNoted ? this.notes[slot] : 0,
       );
