@@ -62,7 +62,8 @@ export class Ledger {
 
   private judgeOne({ id, where, message }: FoundTask, nowMs: number): void {
     const task = this.tasks.get(id);
-    if (!task) return void this.findings.push(`${id} in ${where} was never published, or is settled for good`);
+    if (!task)
+      return void this.findings.push(`${id} in ${where} was never published, or is settled for good`);
     const { timeMs, note, deliveries } = message;
     const says = `${id} in ${where}`;
     if (where === "later" && timeMs !== task.timeMs)
@@ -77,7 +78,9 @@ export class Ledger {
     task.isSettled = false;
     if (where !== "limited") return;
     if (deliveries < task.durableReturns || deliveries > task.returns)
-      this.findings.push(`${says} came back ${deliveries} times, not ${task.durableReturns} to ${task.returns}`);
+      this.findings.push(
+        `${says} came back ${deliveries} times, not ${task.durableReturns} to ${task.returns}`,
+      );
     task.returns = deliveries;
     task.durableReturns = deliveries;
   }

@@ -13,11 +13,24 @@ import {
   type SurvivingMessage,
 } from "../../../src/broker/storage/index.ts";
 import { VirtualHost, type MessageHolder } from "../../../src/broker/virtual-host.ts";
-import { emptyTable, type BasicProperties, type FieldTable, type FieldValue } from "../../../src/wire/index.ts";
+import {
+  emptyTable,
+  type BasicProperties,
+  type FieldTable,
+  type FieldValue,
+} from "../../../src/wire/index.ts";
 import type { FaultyDisk } from "../../support/faulty-disk.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
 import type { Random } from "../../support/random.ts";
-import { deliveryLimit, mortalMs, mostPriority, retryMs, type FoundTask, type Ledger, type Task } from "./ledger.ts";
+import {
+  deliveryLimit,
+  mortalMs,
+  mostPriority,
+  retryMs,
+  type FoundTask,
+  type Ledger,
+  type Task,
+} from "./ledger.ts";
 
 interface Held {
   readonly task: Task;
@@ -76,7 +89,15 @@ export class Life {
     });
     this.storage = storage;
     const { store, definitions, room } = storage;
-    const services = { store, definitions, clock, turn, room, log: silentLogger, compatibility: "3" } as const;
+    const services = {
+      store,
+      definitions,
+      clock,
+      turn,
+      room,
+      log: silentLogger,
+      compatibility: "3",
+    } as const;
     const vhost = new VirtualHost("/", services);
     this.vhost = vhost;
     storage.restore(vhost);
@@ -110,7 +131,10 @@ export class Life {
     if (Number.isFinite(lives)) properties.expiration = String(lives);
     if (where === "later") properties.headers = new Map([["x-delay", number(delayMs)]]);
     const bodyBytes = random.chance(0.05) ? random.pick([3000, 9000]) : random.below(400);
-    const route = { exchange: where === "later" ? "later" : "", routingKey: where === "later" ? "work" : where };
+    const route = {
+      exchange: where === "later" ? "later" : "",
+      routingKey: where === "later" ? "work" : where,
+    };
     this.unconfirmed.push(task);
     this.publisher.publish(composeMessage(viewOf(bodyBytes), properties, route), false);
   }
@@ -201,12 +225,17 @@ export class Life {
       ["to-work", "work"],
       ["to-dead", "dead"],
     ])
-      vhost.declareExchange(exchange, "fanout", { ...options, arguments: emptyTable }), void queue;
+      (vhost.declareExchange(exchange, "fanout", { ...options, arguments: emptyTable }), void queue);
     const table: FieldTable = new Map([["x-delayed-type", text("fanout")]]);
     vhost.declareExchange("later", "x-delayed-message", { ...options, arguments: table });
     for (const [name, entries] of Object.entries(queues)) {
       const queueArguments = new Map(Object.entries(entries));
-      const queueOptions = { durable: true, autoDelete: false, exclusiveOwner: null, arguments: queueArguments };
+      const queueOptions = {
+        durable: true,
+        autoDelete: false,
+        exclusiveOwner: null,
+        arguments: queueArguments,
+      };
       vhost.declareQueue(name, queueOptions, owner);
     }
     for (const [exchange, queue] of [
@@ -279,7 +308,9 @@ class Consumer implements QueueConsumer {
     const { messageId, headers } = propertiesOf(view);
     const task = this.ledger.tasks.get(messageId!);
     if (!task || task.isSettled)
-      return void this.ledger.findings.push(`${messageId} comes from ${this.queue.name}, though it is settled`);
+      return void this.ledger.findings.push(
+        `${messageId} comes from ${this.queue.name}, though it is settled`,
+      );
     if (this.held.some((held) => held.task === task))
       this.ledger.findings.push(`${task.id} comes twice from ${this.queue.name}`);
     const count = headers?.get("x-delivery-count");
