@@ -60,4 +60,6 @@ test("it can be switched off", async () => {
   clock.advance(10_000 * minuteMs);
   session.ack(delivery);
   await session.settled();
+  await session.count("q");
+  expect(session.transcript.at(-1)).toEqual(["count q", [0, 1]]);
 });

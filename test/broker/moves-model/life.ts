@@ -220,12 +220,8 @@ export class Life {
   private async declare(): Promise<void> {
     const { vhost, owner } = this;
     const options = { durable: true, autoDelete: false, internal: false };
-    for (const [exchange, queue] of [
-      ["to-retry", "retry"],
-      ["to-work", "work"],
-      ["to-dead", "dead"],
-    ])
-      (vhost.declareExchange(exchange, "fanout", { ...options, arguments: emptyTable }), void queue);
+    for (const exchange of ["to-retry", "to-work", "to-dead"])
+      vhost.declareExchange(exchange, "fanout", { ...options, arguments: emptyTable });
     const table: FieldTable = new Map([["x-delayed-type", text("fanout")]]);
     vhost.declareExchange("later", "x-delayed-message", { ...options, arguments: table });
     for (const [name, entries] of Object.entries(queues)) {
@@ -249,7 +245,6 @@ export class Life {
   }
 
   private confirm(tag: number, multiple: boolean): void {
-    void tag;
     const count = multiple ? tag - this.confirmed : 1;
     this.confirmed = tag;
     for (const task of this.unconfirmed.splice(0, count)) if (!this.after) task.isConfirmed = true;
