@@ -24,7 +24,7 @@ class RoundTrip:
         self.queue = queue
         self.count = count
         self.channel = None
-        self.confirmed = 0
+        self.unconfirmed = set(range(1, count + 2))
         self.received = 0
         self.connection = connection_class(
             parameters(),
@@ -34,7 +34,8 @@ class RoundTrip:
         )
 
     def run(self):
-        self.connection.ioloop.start()
+        loop = self.connection.ioloop
+        (loop.run_forever if hasattr(loop, "run_forever") else loop.start)()
 
     def on_open_error(self, _connection, error):
         sys.exit(f"cannot connect: {error!r}")
@@ -62,10 +63,10 @@ class RoundTrip:
     def on_confirm(self, frame):
         if not isinstance(frame.method, pika.spec.Basic.Ack):
             sys.exit(f"not confirmed: {frame}")
-        # With `multiple` it confirms all up to its tag.
-        self.confirmed = frame.method.delivery_tag if frame.method.multiple else self.confirmed + 1
-        if self.confirmed == self.count + 1:
-            report("confirmed", count=self.confirmed)
+        tag, multiple = frame.method.delivery_tag, frame.method.multiple
+        self.unconfirmed -= {other for other in self.unconfirmed if other == tag or (multiple and other < tag)}
+        if not self.unconfirmed:
+            report("confirmed", count=self.count + 1)
             self.channel.basic_qos(prefetch_count=10, callback=self.on_prefetch)
 
     def on_prefetch(self, _frame):
@@ -81,7 +82,7 @@ class RoundTrip:
             channel.basic_cancel(self.tag, callback=lambda _frame: self.connection.close())
 
     def on_close(self, connection, reason):
-        report("closed", reason=repr(reason))
+        report("closed", reason=type(reason).__name__)
         connection.ioloop.stop()
 
 

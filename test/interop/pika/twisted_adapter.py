@@ -43,7 +43,7 @@ def round_trip(reactor, queue, count):
     report("received", count=count)
     yield channel.basic_cancel(tag)
     reason = yield connection.close()
-    report("closed", reason=repr(reason))
+    report("closed", reason=type(reason).__name__)
 
 
 queue, count = sys.argv[1:]
