@@ -1,11 +1,13 @@
+import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { describeEachBroker, type BrokerAddress } from "../support/brokers.ts";
 import { interopPath, spawnProgram, type Program } from "../support/program.ts";
 import { python } from "../support/peers.ts";
 
 /** Celery takes a second to start: all tests share one client and two workers, which the last tests kill. */
-describeEachBroker("Celery", (broker, name) => {
-  const queues = { QUEUE: `celery-${name}`, PRIORITY_QUEUE: `celery-priorities-${name}` };
+describeEachBroker("Celery", (broker) => {
+  const suffix = randomUUID().slice(0, 8);
+  const queues = { QUEUE: `celery-${suffix}`, PRIORITY_QUEUE: `celery-priorities-${suffix}` };
   let client: Program;
   let worker: Program;
   const programs: Program[] = [];
@@ -21,6 +23,8 @@ describeEachBroker("Celery", (broker, name) => {
     await Promise.all(programs.map((program) => program.kill()));
     const channel = await broker().observer.createChannel();
     for (const queue of Object.values(queues)) await channel.deleteQueue(queue);
+    // Celery gives its exchange the name of the queue.
+    await channel.deleteExchange(queues.QUEUE);
     await channel.close();
   });
 
