@@ -38,7 +38,14 @@ describeEachBroker("bunny: the Ruby client", (broker) => {
     expect(program.untaken("returned")).toMatchObject([{ message: [312, "NO_ROUTE", "7", "to nobody"] }]);
     const [{ deliveries }] = program.untaken("settled");
     expect(deliveries).toHaveLength(6);
-    expect(deliveries).toEqual(expect.arrayContaining([["1", false], ["1", true], ["2", false], ["4", false]]));
+    expect(deliveries).toEqual(
+      expect.arrayContaining([
+        ["1", false],
+        ["1", true],
+        ["2", false],
+        ["4", false],
+      ]),
+    );
     expect(program.untaken("left")).toMatchObject([{ count: 0 }]);
     expect(program.untaken("refused")).toMatchObject([
       { text: expect.stringContaining("inequivalent arg 'auto_delete'") },
@@ -67,12 +74,7 @@ describeEachBroker("bunny: the Ruby client", (broker) => {
     test(`recovers its queue, binding and consumer after ${way}`, async () => {
       const [exchange, queue] = [broker().exchangeName("direct"), broker().queueName("recovered")];
       const route = await openBreakableRoute(broker());
-      const worker = startProgram(
-        { ...broker(), ...route },
-        "bunny/recovering_worker.rb",
-        exchange,
-        queue,
-      );
+      const worker = startProgram({ ...broker(), ...route }, "bunny/recovering_worker.rb", exchange, queue);
       await worker.next("ready");
       const channel = await broker().observer.createConfirmChannel();
       channel.publish(exchange, "work", Buffer.from("lost with its queue"));

@@ -113,7 +113,9 @@ describeEachBroker("the Java client", (broker) => {
     });
     expect(await client.next("password")).toMatchObject({
       type: "AuthenticationFailureException",
-      text: expect.stringContaining("ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN."),
+      text: expect.stringContaining(
+        "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN.",
+      ),
     });
   });
 

@@ -50,7 +50,7 @@ describeEachBroker("pika: tasks of AI agents", (broker) => {
       expiration: null,
     });
     expect(await operator.next("alert")).toMatchObject({
-      text: `Task ${taskId} expired before processing`,
+      text: `Task ${String(taskId)} expired before processing`,
     });
     expect(await queueState(broker(), names.tasks)).toEqual({ ready: 0, consumers: 0 });
   });

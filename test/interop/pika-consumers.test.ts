@@ -68,11 +68,7 @@ async function declareQueue(broker: BrokerUnderTest): Promise<string> {
   return queue;
 }
 
-async function startConsumer(
-  broker: BrokerUnderTest,
-  queue: string,
-  ...options: string[]
-): Promise<Program> {
+async function startConsumer(broker: BrokerUnderTest, queue: string, ...options: string[]): Promise<Program> {
   const consumer = startProgram(broker, "pika/consume.py", ...options, queue);
   await consumer.next("ready");
   return consumer;

@@ -109,7 +109,10 @@ export function spawnProgram(broker: BrokerAddress, options: ProgramOptions): Pr
 
   createInterface({ input: child.stdout }).on("line", (line) => {
     // Some clients talk on standard output themselves.
-    if (!line.startsWith("{")) return void (stderr += `${line}\n`);
+    if (!line.startsWith("{")) {
+      stderr += `${line}\n`;
+      return;
+    }
     const event: ProgramEvent = JSON.parse(line);
     const index = waiters.findIndex((waiter) => waiter.event === event.event);
     if (index === -1) untaken.push(event);
