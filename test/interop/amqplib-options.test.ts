@@ -186,7 +186,12 @@ describeEachBroker("amqplib: its options for RabbitMQ", (broker) => {
 
   async function openChannel(): Promise<ConfirmChannel> {
     const connection = await connect(broker().url);
-    onTestFinished(() => connection.close());
+    // A connection that the broker has closed never answers to close().
+    let closed = false;
+    connection.on("close", () => (closed = true));
+    onTestFinished(async () => {
+      if (!closed) await connection.close();
+    });
     return connection.createConfirmChannel();
   }
 });
