@@ -1,6 +1,6 @@
 /**
- * Sees to it that what the tests run against is there: RabbitMQ, Python with pika, and the tools of
- * the C client. As root on Debian or Ubuntu it installs what is missing; elsewhere it says what to do.
+ * Sees to it that what the tests run against is there: RabbitMQ, and clients in Python, Java, Ruby, PHP
+ * and C. As root on Debian or Ubuntu it installs what is missing; elsewhere it says what to do.
  * A missing peer fails the tests: skipped, it would prove nothing.
  */
 
@@ -19,11 +19,15 @@ await main();
 async function main(): Promise<void> {
   let missing = findMissingPeers();
   if (missing.length > 0 && canInstall()) {
-    install(missing.map((peer) => peer.debianPackage));
+    install(debianPackagesOf(missing));
     missing = findMissingPeers();
   }
   if (missing.length > 0) fail(instructions(missing));
   if (rabbitmqUrlFromEnvironment) await checkAnswers(rabbitmqUrlFromEnvironment);
+}
+
+function debianPackagesOf(missing: readonly MissingPeer[]): string[] {
+  return missing.flatMap((peer) => peer.debianPackages);
 }
 
 function canInstall(): boolean {
@@ -71,7 +75,7 @@ function instructions(missing: readonly MissingPeer[]): string {
     "The tests run against programs that this machine does not have.",
     "",
     "On Debian or Ubuntu, install them with",
-    `  sudo apt-get install --no-install-recommends ${missing.map((peer) => peer.debianPackage).join(" ")}`,
+    `  sudo apt-get install --no-install-recommends ${debianPackagesOf(missing).join(" ")}`,
     "",
     "Elsewhere, provide",
     ...missing.map((peer) => `  - ${peer.otherwise}`),

@@ -54,6 +54,55 @@ describeEachBroker("amqp-tools: the C client", (broker) => {
     expect(succeeded(deleted)).toBe("0\n");
   });
 
+  test("a message carries the properties and headers that it is given", async () => {
+    const queue = await declareQueue(broker(), "headers");
+    const properties = ["-C", "application/json", "-E", "utf-8", "-t", "answers", "-H", "trace: abc", "-p"];
+    succeeded(await runAmqpTool(broker(), "amqp-publish", ["-r", queue, ...properties, "-b", "{}"]));
+    const channel = await broker().observer.createChannel();
+    onTestFinished(() => channel.close());
+    expect(await channel.get(queue, { noAck: true })).toMatchObject({
+      content: Buffer.from("{}"),
+      properties: {
+        contentType: "application/json",
+        contentEncoding: "utf-8",
+        replyTo: "answers",
+        deliveryMode: 2,
+        headers: { trace: "abc" },
+      },
+    });
+  });
+
+  test("a queue of its own is bound to an exchange while it consumes, and goes with it", async () => {
+    const exchange = broker().exchangeName("news");
+    const channel = await broker().observer.createConfirmChannel();
+    onTestFinished(() => channel.close());
+    await channel.assertExchange(exchange, "topic");
+    const bound = ["-e", exchange, "-r", "news.*", "-x", "-c", "2", "cat"];
+    const queue = broker().queueName("news");
+    const consumed = runAmqpTool(broker(), "amqp-consume", ["-q", queue, ...bound]);
+    // It does not say when it has bound its queue: what is not routed comes back.
+    let routed = 0;
+    channel.on("return", () => (routed -= 1));
+    while (routed < 2) {
+      routed += 1;
+      channel.publish(exchange, "news.today", Buffer.from("new"), { mandatory: true });
+      await channel.waitForConfirms();
+    }
+    expect(succeeded(await consumed)).toBe("newnew");
+    await expect.poll(() => queueState(broker(), queue)).toBeUndefined();
+  });
+
+  test("a command that fails leaves its message to the queue", async () => {
+    const queue = await declareQueue(broker(), "failing");
+    succeeded(await runAmqpTool(broker(), "amqp-publish", ["-r", queue, "-b", "once"]));
+    const failed = await runAmqpTool(broker(), "amqp-consume", ["-q", queue, "-c", "1", "-p", "1", "false"]);
+    expect(failed).toMatchObject({ exitCode: 0 });
+    await expect.poll(() => queueState(broker(), queue)).toEqual({ ready: 1, consumers: 0 });
+    const lost = await runAmqpTool(broker(), "amqp-consume", ["-q", queue, "-c", "1", "-A", "false"]);
+    expect(lost).toMatchObject({ exitCode: 0 });
+    await expect.poll(() => queueState(broker(), queue)).toEqual({ ready: 0, consumers: 0 });
+  });
+
   test("404 for a missing queue or exchange", async () => {
     const queue = broker().queueName("missing");
     for (const [tool, method] of [

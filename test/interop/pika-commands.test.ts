@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { describeEachBroker, queueState, type BrokerUnderTest } from "../support/brokers.ts";
-import { startProgram, type PythonProgram } from "../support/python-program.ts";
+import { startProgram, type Program } from "../support/program.ts";
 
 describeEachBroker("pika: commands and requests", (broker) => {
   test("b3 b4 a command is built, published, routed, consumed by its action and acknowledged", async () => {
@@ -52,17 +52,17 @@ describeEachBroker("pika: commands and requests", (broker) => {
     await publish(broker(), route, '{"action": "greet_user", "userId": "ann"}');
     expect(await consumer.next("user greeted")).toMatchObject({ user: "ann" });
 
-    const stranger = startProgram({ ...broker(), password: "wrong" }, "send.py", route.queue, "never");
+    const stranger = startProgram({ ...broker(), password: "wrong" }, "pika/send.py", route.queue, "never");
     await expect(stranger.finished()).rejects.toThrow(/ProbableAuthenticationError.*403.*ACCESS_REFUSED/);
   });
 
   test("a request names the queue for its answer, and answers are matched by correlation id", async () => {
     const queue = broker().queueName("word-count");
-    const server = startProgram(broker(), "rpc_server.py", "--batch", "4", queue);
+    const server = startProgram(broker(), "pika/rpc_server.py", "--batch", "4", queue);
     await server.next("ready");
 
-    const first = startProgram(broker(), "rpc_client.py", queue, "one", "one two");
-    const second = startProgram(broker(), "rpc_client.py", queue, "one two three", "one two three four");
+    const first = startProgram(broker(), "pika/rpc_client.py", queue, "one", "one two");
+    const second = startProgram(broker(), "pika/rpc_client.py", queue, "one two three", "one two three four");
 
     await Promise.all([first.finished(), second.finished()]);
     expect(answersOf(first)).toEqual({ one: "1", "one two": "2" });
@@ -81,12 +81,9 @@ function newRoute(broker: BrokerUnderTest): Route {
   return { exchange: broker.exchangeName("my_exchange"), queue: broker.queueName("my_app"), key: "test" };
 }
 
-async function startConsumer(
-  broker: BrokerUnderTest,
-  { exchange, queue, key }: Route,
-): Promise<PythonProgram> {
+async function startConsumer(broker: BrokerUnderTest, { exchange, queue, key }: Route): Promise<Program> {
   const options = ["--exchange", exchange, "--queue", queue, "--key", key];
-  const consumer = startProgram(broker, "command_consumer.py", ...options);
+  const consumer = startProgram(broker, "pika/command_consumer.py", ...options);
   await consumer.next("ready");
   return consumer;
 }
@@ -97,10 +94,10 @@ async function publish(
   ...commands: string[]
 ): Promise<void> {
   const options = ["--exchange", exchange, "--key", key];
-  await startProgram(broker, "command_producer.py", ...options, ...commands).finished();
+  await startProgram(broker, "pika/command_producer.py", ...options, ...commands).finished();
 }
 
-function answersOf(client: PythonProgram): Record<string, unknown> {
+function answersOf(client: Program): Record<string, unknown> {
   const answers = client.untaken("answered");
   return Object.fromEntries(answers.map(({ request, answer }) => [request, answer]));
 }

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { describeEachBroker, queueState, type BrokerUnderTest } from "../support/brokers.ts";
 import { deliveredUntilNow } from "../support/deliveries.ts";
-import { startProgram, type PythonProgram } from "../support/python-program.ts";
+import { startProgram, type Program } from "../support/program.ts";
 
 describeEachBroker("pika: exchanges and bindings", (broker) => {
   test("c11 an exchange appends to one queue, to many, or discards", async () => {
@@ -98,7 +98,7 @@ describeEachBroker("pika: exchanges and bindings", (broker) => {
   test("c14 a binding made twice routes one copy; once removed it routes none", async () => {
     const [exchange, queue] = [broker().exchangeName("direct"), broker().queueName("bound")];
     const bind = (...options: string[]): Promise<void> =>
-      startProgram(broker(), "bind.py", ...options, exchange, queue, "orders").finished();
+      startProgram(broker(), "pika/bind.py", ...options, exchange, queue, "orders").finished();
 
     await bind();
     await bind();
@@ -122,7 +122,7 @@ describeEachBroker("pika: exchanges and bindings", (broker) => {
 });
 
 interface Subscriber {
-  program: PythonProgram;
+  program: Program;
   /** The queue that the broker has named. */
   queue: string;
 }
@@ -133,7 +133,15 @@ async function subscribe(
   type: string,
   ...options: string[]
 ): Promise<Subscriber> {
-  const program = startProgram(broker, "subscribe.py", "--exchange", exchange, "--type", type, ...options);
+  const program = startProgram(
+    broker,
+    "pika/subscribe.py",
+    "--exchange",
+    exchange,
+    "--type",
+    type,
+    ...options,
+  );
   const { queue } = await program.next("ready");
   return { program, queue: String(queue) };
 }
@@ -145,7 +153,16 @@ async function emit(
   body: string,
   ...options: string[]
 ): Promise<void> {
-  await startProgram(broker, "emit.py", "--exchange", exchange, "--type", type, ...options, body).finished();
+  await startProgram(
+    broker,
+    "pika/emit.py",
+    "--exchange",
+    exchange,
+    "--type",
+    type,
+    ...options,
+    body,
+  ).finished();
 }
 
 async function delivered(broker: BrokerUnderTest, subscriber: Subscriber): Promise<unknown[]> {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { describeEachBroker } from "../support/brokers.ts";
-import { startProgram } from "../support/python-program.ts";
+import { startProgram } from "../support/program.ts";
 
 describeEachBroker("pika: transactions", (broker) => {
   test("messages are forwarded by transactions; what is rolled back stays", async () => {
@@ -11,7 +11,7 @@ describeEachBroker("pika: transactions", (broker) => {
     for (const body of ["one", "undo", "two"]) channel.sendToQueue(source, Buffer.from(body));
     await channel.waitForConfirms();
 
-    const forwarder = startProgram(broker(), "forward.py", source, target);
+    const forwarder = startProgram(broker(), "pika/forward.py", source, target);
     await forwarder.finished();
     expect(forwarder.untaken("done")).toMatchObject([{ body: "one" }, { body: "undo" }, { body: "two" }]);
 

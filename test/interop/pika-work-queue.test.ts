@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { describeEachBroker, queueState, type BrokerUnderTest } from "../support/brokers.ts";
-import { startProgram, type PythonProgram } from "../support/python-program.ts";
+import { startProgram, type Program } from "../support/program.ts";
 
 describeEachBroker("pika: tasks shared among workers", (broker) => {
   test("c5 a task lasts one unit of time for each of its dots, and is then done", async () => {
@@ -92,9 +92,9 @@ describeEachBroker("pika: tasks shared among workers", (broker) => {
 
   test("b11 a message is removed on delivery with automatic acknowledgement, else once acknowledged", async () => {
     const automatic = broker().queueName("automatic");
-    const receiver = startProgram(broker(), "receive.py", automatic);
+    const receiver = startProgram(broker(), "pika/receive.py", automatic);
     await receiver.next("ready");
-    await startProgram(broker(), "send.py", automatic, "seen").finished();
+    await startProgram(broker(), "pika/send.py", automatic, "seen").finished();
     await receiver.next("received");
     await receiver.kill();
     await expect.poll(() => queueState(broker(), automatic)).toEqual({ ready: 0, consumers: 0 });
@@ -128,18 +128,14 @@ describeEachBroker("pika: tasks shared among workers", (broker) => {
   });
 });
 
-async function startWorker(
-  broker: BrokerUnderTest,
-  queue: string,
-  ...options: string[]
-): Promise<PythonProgram> {
-  const worker = startProgram(broker, "worker.py", ...options, queue);
+async function startWorker(broker: BrokerUnderTest, queue: string, ...options: string[]): Promise<Program> {
+  const worker = startProgram(broker, "pika/worker.py", ...options, queue);
   await worker.next("ready");
   return worker;
 }
 
 async function addTasks(broker: BrokerUnderTest, queue: string, ...tasks: string[]): Promise<void> {
-  const producer = startProgram(broker, "new_task.py", queue, ...tasks);
+  const producer = startProgram(broker, "pika/new_task.py", queue, ...tasks);
   await producer.take("confirmed", tasks.length);
   await producer.finished();
 }

@@ -9,6 +9,8 @@ import { listenOnFreePort } from "./ports.ts";
 export interface BreakableRoute {
   /** Where the client connects, with the broker's user and vhost. */
   readonly url: string;
+  readonly host: string;
+  readonly port: number;
   /** Makes the broker itself close every connection, with 501 FRAME_ERROR. */
   provokeBroker(): void;
   /** Cuts every connection, with no word to either side. */
@@ -68,6 +70,8 @@ export async function openBreakableRoute(broker: BrokerUnderTest): Promise<Break
   url.port = String(port);
   return {
     url: url.href,
+    host: "127.0.0.1",
+    port,
     cut,
     provokeBroker: () => pairs.forEach(({ upstream }) => upstream.write(malformedFrame)),
   };

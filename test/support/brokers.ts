@@ -6,14 +6,18 @@ import { afterAll, beforeAll, describe, inject, onTestFinished } from "vitest";
 import { startBroker } from "../../src/broker/index.ts";
 import { selectedBrokers, type BrokerName } from "./broker-selection.ts";
 
-export interface BrokerUnderTest {
-  readonly name: BrokerName;
+/** Where a broker is, and who may use it. */
+export interface BrokerAddress {
   readonly host: string;
   readonly port: number;
   readonly url: string;
   readonly vhost: string;
   readonly username: string;
   readonly password: string;
+}
+
+export interface BrokerUnderTest extends BrokerAddress {
+  readonly name: BrokerName;
   /** A connection for looking at the broker beside the client under test. */
   readonly observer: ChannelModel;
   /** A queue name no other test uses; what bears it at the end of the test is deleted. */
@@ -62,15 +66,14 @@ async function observe(
   url: string,
   stopBroker: () => Promise<void>,
 ): Promise<StartedBroker> {
-  const parts = partsOf(url);
-  const observer = await connect(completeUrl(parts));
+  const address = addressOf(url);
+  const observer = await connect(address.url);
   // A broken connection shows where it is next used.
   observer.on("error", () => {});
 
   const broker: BrokerUnderTest = {
     name,
-    ...parts,
-    url: completeUrl(parts),
+    ...address,
     observer,
     queueName(purpose) {
       const queue = uniqueName(purpose);
@@ -96,30 +99,18 @@ async function observe(
   };
 }
 
-interface UrlParts {
-  host: string;
-  port: number;
-  vhost: string;
-  username: string;
-  password: string;
-}
-
-/** With the defaults of AMQP URLs for what is left out. */
-function partsOf(url: string): UrlParts {
-  const { hostname, port, username, password, pathname } = new URL(url);
-  return {
-    host: hostname,
+/** With the defaults of AMQP URLs for what is left out, in which the clients differ. */
+export function addressOf(url: string): BrokerAddress {
+  const { hostname: host, port, username, password, pathname } = new URL(url);
+  const parts = {
+    host,
     port: Number(port || 5672),
     vhost: decodeURIComponent(pathname.slice(1)) || "/",
     username: decodeURIComponent(username) || "guest",
     password: decodeURIComponent(password) || "guest",
   };
-}
-
-/** Leaves nothing to defaults, in which the clients differ. */
-function completeUrl({ host, port, vhost, username, password }: UrlParts): string {
-  const [user, secret, path] = [username, password, vhost].map(encodeURIComponent);
-  return `amqp://${user}:${secret}@${host}:${port}/${path}`;
+  const [user, secret, path] = [parts.username, parts.password, parts.vhost].map(encodeURIComponent);
+  return { ...parts, url: `amqp://${user}:${secret}@${host}:${parts.port}/${path}` };
 }
 
 function uniqueName(purpose: string): string {

@@ -1,5 +1,5 @@
 import type { BrokerUnderTest } from "./brokers.ts";
-import type { PythonProgram } from "./python-program.ts";
+import type { Program } from "./program.ts";
 
 /**
  * The bodies of all that the program received from this queue until now, none left out and none too
@@ -7,7 +7,7 @@ import type { PythonProgram } from "./python-program.ts";
  */
 export async function deliveredUntilNow(
   broker: BrokerUnderTest,
-  program: PythonProgram,
+  program: Program,
   queue: string,
 ): Promise<unknown[]> {
   const marker = "the end";

@@ -3,7 +3,7 @@
  * neither meets nor disturbs another one on this machine, and leaves nothing behind.
  */
 
-import { spawn, type ChildProcess } from "node:child_process";
+import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import {
   appendFileSync,
@@ -15,8 +15,9 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { promisify } from "node:util";
 import { answersHandshake } from "./handshake.ts";
 import { findOnPath, findRabbitmqServer } from "./peers.ts";
 import { findFreePorts } from "./ports.ts";
@@ -29,6 +30,8 @@ export interface RunningRabbitmq {
   readonly pid: number;
   /** Stops the server in order and starts it again with what it has kept, on the same port. */
   restart(): Promise<void>;
+  /** Runs `rabbitmqctl` with these arguments. */
+  control(...arguments_: string[]): Promise<void>;
   /** Ends the server at once and removes its files. Stopping twice is fine. */
   stop(): Promise<void>;
 }
@@ -88,6 +91,10 @@ export async function startRabbitmq(): Promise<RunningRabbitmq> {
       server = start(serverScript, []);
       await waitForStart(port, [epmd, server], logFile);
     };
+    const control = async (...arguments_: string[]): Promise<void> => {
+      const script = join(dirname(serverScript), "rabbitmqctl");
+      await promisify(execFile)(script, ["--quiet", ...arguments_], { env: environment });
+    };
     return {
       url: `amqp://guest:guest@${host}:${port}`,
       port,
@@ -95,6 +102,7 @@ export async function startRabbitmq(): Promise<RunningRabbitmq> {
         return server.pid!;
       },
       restart,
+      control,
       stop,
     };
   } catch (error) {

@@ -8,14 +8,16 @@ import pika
 
 
 def connect():
+    return pika.BlockingConnection(parameters())
+
+
+def parameters():
     credentials = pika.PlainCredentials(os.environ["BROKER_USERNAME"], os.environ["BROKER_PASSWORD"])
-    return pika.BlockingConnection(
-        pika.ConnectionParameters(
-            host=os.environ["BROKER_HOST"],
-            port=int(os.environ["BROKER_PORT"]),
-            virtual_host=os.environ["BROKER_VHOST"],
-            credentials=credentials,
-        )
+    return pika.ConnectionParameters(
+        host=os.environ["BROKER_HOST"],
+        port=int(os.environ["BROKER_PORT"]),
+        virtual_host=os.environ["BROKER_VHOST"],
+        credentials=credentials,
     )
 
 

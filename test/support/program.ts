@@ -1,13 +1,14 @@
 /**
- * Runs one of the Python programs beside the interop tests as a process of its own. The programs say
- * what happens to them as lines of JSON: `{"event": "received", "body": "…"}`.
+ * Runs one of the programs beside the interop tests as a process of its own. The programs say what
+ * happens to them as lines of JSON: `{"event": "received", "body": "…"}`.
  */
 
 import { spawn } from "node:child_process";
-import { fileURLToPath } from "node:url";
+import { extname } from "node:path";
 import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
-import type { BrokerUnderTest } from "./brokers.ts";
+import type { BrokerAddress } from "./brokers.ts";
 import { python } from "./peers.ts";
 
 interface ProgramEvent {
@@ -15,7 +16,8 @@ interface ProgramEvent {
   readonly [field: string]: unknown;
 }
 
-export interface PythonProgram {
+export interface Program {
+  readonly pid: number | undefined;
   /** The program's next event of this name that was not taken before. */
   next(event: string): Promise<ProgramEvent>;
   /** The next `count` events of this name, in their order. */
@@ -32,6 +34,17 @@ export interface PythonProgram {
   kill(): Promise<void>;
 }
 
+/** A program that is not simply a file for an interpreter. */
+export interface ProgramOptions {
+  /** What the errors call it. */
+  name: string;
+  command: string;
+  args: readonly string[];
+  environment?: Record<string, string>;
+  /** In a process group of its own, so that what it has started itself is killed with it. */
+  withChildren?: boolean;
+}
+
 interface Waiter {
   event: string;
   resolve: (event: ProgramEvent) => void;
@@ -40,17 +53,37 @@ interface Waiter {
 
 const eventTimeoutMs = 15_000;
 
-/** Starts `test/interop/pika/<file>`; it is killed when the test ends, if it still runs. */
-export function startProgram(broker: BrokerUnderTest, file: string, ...args: string[]): PythonProgram {
-  const path = fileURLToPath(new URL(`../interop/pika/${file}`, import.meta.url));
-  const child = spawn(python, [path, ...args], {
+const interpreters: Record<string, string> = { ".py": python, ".rb": "ruby", ".php": "php" };
+
+/** The path of a file or folder in test/interop. */
+export function interopPath(file: string): string {
+  return fileURLToPath(new URL(`../interop/${file}`, import.meta.url));
+}
+
+/** Starts `test/interop/<file>`; it is killed when the test ends, if it still runs. */
+export function startProgram(broker: BrokerAddress, file: string, ...args: string[]): Program {
+  const command = interpreters[extname(file)];
+  const program = spawnProgram(broker, { name: file, command, args: [interopPath(file), ...args] });
+  onTestFinished(() => program.kill());
+  return program;
+}
+
+/** Starts a program that whoever starts it must end. */
+export function spawnProgram(broker: BrokerAddress, options: ProgramOptions): Program {
+  const { name: programName, command, args, environment, withChildren = false } = options;
+  const child = spawn(command, args, {
+    detached: withChildren,
     env: {
+      PATH: process.env["PATH"],
+      LANG: "C.UTF-8",
       BROKER_HOST: broker.host,
       BROKER_PORT: String(broker.port),
       BROKER_VHOST: broker.vhost,
       BROKER_USERNAME: broker.username,
       BROKER_PASSWORD: broker.password,
+      BROKER_URL: broker.url,
       PYTHONDONTWRITEBYTECODE: "1",
+      ...environment,
     },
   });
   const untaken: ProgramEvent[] = [];
@@ -60,15 +93,26 @@ export function startProgram(broker: BrokerUnderTest, file: string, ...args: str
   // A program that ended cannot read what it is told.
   child.stdin.on("error", () => {});
 
+  child.on("error", (error) => (stderr += error.message));
+
+  let hasEnded = false;
   const ended = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) => {
-    child.once("close", (code, signal) => resolve({ code, signal }));
+    child.once("close", (code, signal) => {
+      hasEnded = true;
+      resolve({ code, signal });
+    });
   });
   const whyItEnded = async (): Promise<Error> => {
     const { code, signal } = await ended;
-    return new Error(`${file} ended with ${signal ?? `exit code ${code}`}. ${stderr}`);
+    return new Error(`${programName} ended with ${signal ?? `exit code ${code}`}. ${stderr}`);
   };
 
   createInterface({ input: child.stdout }).on("line", (line) => {
+    // Some clients talk on standard output themselves.
+    if (!line.startsWith("{")) {
+      stderr += `${line}\n`;
+      return;
+    }
     const event: ProgramEvent = JSON.parse(line);
     const index = waiters.findIndex((waiter) => waiter.event === event.event);
     if (index === -1) untaken.push(event);
@@ -79,18 +123,21 @@ export function startProgram(broker: BrokerUnderTest, file: string, ...args: str
   const next = async (name: string): Promise<ProgramEvent> => {
     const index = untaken.findIndex((event) => event.event === name);
     if (index !== -1) return untaken.splice(index, 1)[0];
-    if (child.exitCode !== null || child.signalCode !== null) throw await whyItEnded();
+    if (hasEnded) throw await whyItEnded();
 
     const { promise, resolve, reject } = Promise.withResolvers<ProgramEvent>();
     waiters.push({ event: name, resolve, reject });
     const timer = setTimeout(() => {
       const others = untaken.map((event) => JSON.stringify(event)).join("\n");
-      reject(new Error(`${file} reported no "${name}" in ${eventTimeoutMs} ms, but\n${others}\n${stderr}`));
+      reject(
+        new Error(`${programName} reported no "${name}" in ${eventTimeoutMs} ms, but\n${others}\n${stderr}`),
+      );
     }, eventTimeoutMs);
     return promise.finally(() => clearTimeout(timer));
   };
 
-  const program: PythonProgram = {
+  const program: Program = {
+    pid: child.pid,
     next,
     async take(name, count) {
       const events: ProgramEvent[] = [];
@@ -109,10 +156,10 @@ export function startProgram(broker: BrokerUnderTest, file: string, ...args: str
       await program.finished();
     },
     async kill() {
-      child.kill("SIGKILL");
+      if (!hasEnded && withChildren && child.pid) process.kill(-child.pid, "SIGKILL");
+      else child.kill("SIGKILL");
       await ended;
     },
   };
-  onTestFinished(() => program.kill());
   return program;
 }
