@@ -99,6 +99,8 @@ export class Queue implements Destination {
   /** Messages that wait to be dead-lettered: not ready any more, and not settled yet. */
   private dead: ReadyMessages | null = null;
   private expiry: Timer | undefined;
+  /** For when it is set. */
+  private expiryMs = 0;
   private lastUsedMs = 0;
   private unusedTimer: Timer | undefined;
 
@@ -482,7 +484,9 @@ export class Queue implements Destination {
   /** Only the head expires, as in RabbitMQ: what has expired behind it waits. The timer may come too early, never too late. */
   private watchExpiry(): void {
     const timeMs = this.ready.headTimeMs();
-    if (timeMs === 0 || this.expiry) return;
+    if (timeMs === 0 || (this.expiry && this.expiryMs <= timeMs)) return;
+    this.expiry?.cancel();
+    this.expiryMs = timeMs;
     this.expiry = this.afterMs(timeMs - this.environment.clock.nowMs(), () => {
       this.expiry = undefined;
       this.dropExpired();

@@ -20,6 +20,15 @@ export const expiryScenarios: Scenarios = {
     await session.drain("q");
   },
 
+  async "a shorter time to live after a longer one that is gone"(session) {
+    await session.declare("q");
+    await session.publish("", "q", "long", { expiration: "60000" });
+    await session.get("q");
+    await session.publish("", "q", "short", { expiration: "80" });
+    await session.until("q", 0);
+    await session.count("q");
+  },
+
   async "an expired message waits behind one that is not"(session) {
     await session.declare("q");
     await session.publish("", "q", "first");
