@@ -1,10 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Contestant } from "./contestants.ts";
+import { delayMs } from "./load/plan.ts";
 import { runLoad, withQueues, type LoadResult } from "./load/run-load.ts";
 import { processUsage, type ProcessUsage } from "./process-usage.ts";
 import type { Scenario } from "./scenarios.ts";
 
 export interface Measurement extends LoadResult {
+  /** The pace at which the backlog was published, where there is one. */
+  backlogPublishedPerSecond: number | undefined;
   /** Cores the broker kept busy while it was counted. */
   brokerCores: number | undefined;
   /** The larger of its resident memory before (with the backlog, if any) and after the counting. */
@@ -18,8 +21,13 @@ const QUIET_TIMEOUT_MS = 3000;
 export async function measure(scenario: Scenario, broker: Contestant): Promise<Measurement> {
   const plan = { ...scenario.plan, port: broker.port };
   return withQueues(plan, async () => {
+    let backlogPublishedPerSecond: number | undefined;
     if (scenario.backlog) {
-      await runLoad({ ...plan, roles: ["publisher"], length: { messages: scenario.backlog } });
+      const beginMs = performance.now();
+      const filled = await runLoad({ ...plan, roles: ["publisher"], length: { messages: scenario.backlog } });
+      backlogPublishedPerSecond = filled.publishedPerSecond;
+      // The first of them is due then, and the others follow at the pace at which they were published.
+      if (plan.kind === "delayed") await sleep(Math.max(0, beginMs + delayMs - performance.now()));
     }
     let opened: ProcessUsage | undefined;
     let closed: ProcessUsage | undefined;
@@ -29,6 +37,7 @@ export async function measure(scenario: Scenario, broker: Contestant): Promise<M
     });
     return {
       ...result,
+      backlogPublishedPerSecond,
       brokerCores: opened && closed && (closed.cpuSeconds - opened.cpuSeconds) / result.seconds,
       brokerRssBytes: opened && closed && Math.max(opened.rssBytes, closed.rssBytes),
     };

@@ -13,7 +13,7 @@ import { formatReport } from "./table.ts";
 const LATEST_RESULTS = fileURLToPath(new URL("results/latest.json", import.meta.url));
 
 const HELP = `npm run bench -- [options]
-  --scenario NAME   only this one; may be repeated
+  --scenario NAME   only this one; may be repeated. 1M-plain, 1M-priority, 1M-ttl and 1M-delayed run only when named
   --rounds N        3
   --quick           one short round and a smaller backlog
   --only BROKER     warren or rabbitmq
@@ -54,7 +54,7 @@ function chooseScenarios(): Scenario[] {
   const unknown = values.scenario?.find((name) => !all.some((scenario) => scenario.name === name));
   if (unknown)
     throw new Error(`no scenario '${unknown}'; there are ${all.map(({ name }) => name).join(", ")}`);
-  return all.filter(({ name }) => values.scenario?.includes(name) ?? true);
+  return all.filter(({ name, extra }) => values.scenario?.includes(name) ?? !extra);
 }
 
 function chooseContestants(): ContestantName[] {

@@ -1,4 +1,4 @@
-import type { LoadPlan } from "./load/plan.ts";
+import type { LoadPlan, Role } from "./load/plan.ts";
 import type { Measurement } from "./measure.ts";
 
 export interface Scenario {
@@ -9,6 +9,8 @@ export interface Scenario {
   backlog?: number;
   /** Takes so long that one round must do. */
   once?: boolean;
+  /** Runs only when it is named. */
+  extra?: boolean;
   metrics: Metric[];
 }
 
@@ -23,13 +25,29 @@ export interface Pace {
   warmUpMs: number;
   durationMs: number;
   drainMessages: number;
+  kindMessages: number;
 }
 
-export const fullPace: Pace = { warmUpMs: 1000, durationMs: 2000, drainMessages: 500_000 };
-export const quickPace: Pace = { warmUpMs: 500, durationMs: 1000, drainMessages: 50_000 };
+export const fullPace: Pace = {
+  warmUpMs: 1000,
+  durationMs: 2000,
+  drainMessages: 500_000,
+  kindMessages: 1_000_000,
+};
+export const quickPace: Pace = {
+  warmUpMs: 500,
+  durationMs: 1000,
+  drainMessages: 50_000,
+  kindMessages: 100_000,
+};
 
 const delivered: Metric = { label: "", unit: "messages/s", of: (measured) => measured.deliveredPerSecond };
 const published: Metric = { label: "", unit: "messages/s", of: (measured) => measured.publishedPerSecond };
+
+const filledAndDrained: Metric[] = [
+  { label: "published", unit: "messages/s", of: (measured) => measured.backlogPublishedPerSecond },
+  { label: "consumed", unit: "messages/s", of: (measured) => measured.deliveredPerSecond },
+];
 
 const latencies: Metric[] = [
   { label: "confirm p50", unit: "ms", of: (measured) => measured.confirmLatency?.p50Ms },
@@ -40,7 +58,7 @@ const latencies: Metric[] = [
 
 /** The scenarios in the order they run. T is transient, P is persistent; the number is the body's size. */
 export function scenarios(pace: Pace): Scenario[] {
-  const { warmUpMs, durationMs, drainMessages } = pace;
+  const { warmUpMs, durationMs, drainMessages, kindMessages } = pace;
   const window = { warmUpMs, durationMs };
   const transient: Scenario["plan"] = {
     queues: queueNames(1),
@@ -111,6 +129,15 @@ export function scenarios(pace: Pace): Scenario[] {
       once: true,
       metrics: [delivered],
     },
+    ...(["plain", "priority", "ttl", "delayed"] as const).map((kind) => ({
+      name: `1M-${kind}`,
+      about: `publish ${kindMessages} × 1 KiB durable into a ${kind} queue, then consume them as in drain`,
+      plan: { ...durable, kind, roles: ["consumer"] as Role[], length: { messages: kindMessages } },
+      backlog: kindMessages,
+      once: true,
+      extra: true,
+      metrics: filledAndDrained,
+    })),
   ];
 }
 

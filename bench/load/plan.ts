@@ -8,6 +8,8 @@ export interface LoadPlan {
   /** delivery-mode 2. */
   persistent: boolean;
   durable: boolean;
+  /** What the queues are, and the messages in them. Default "plain". */
+  kind?: QueueKind;
   /** Unconfirmed messages allowed on each publisher connection; 0 publishes without confirms. */
   confirmWindow: number;
   autoAck: boolean;
@@ -18,6 +20,14 @@ export interface LoadPlan {
   ratePerSecond: number;
   length: Window | Count;
 }
+
+/**
+ * "priority": messages of ten priorities in turn; "ttl": with a time to live of an hour, which none of them reaches;
+ * "delayed": published to a delayed exchange, which holds each for {@link delayMs}.
+ */
+export type QueueKind = "plain" | "priority" | "ttl" | "delayed";
+
+export const delayMs = 20_000;
 
 export type Role = "publisher" | "consumer";
 

@@ -46,7 +46,9 @@ export class Publisher {
     this.message = publish(queue, plan);
     this.bodyAt = bodyOffset(this.message);
     this.blockMessages = Math.max(1, Math.floor(BLOCK_BYTES / this.message.length));
-    this.block = Buffer.concat(Array.from({ length: this.blockMessages }, () => this.message));
+    // All have the same length.
+    const messages = Array.from({ length: this.blockMessages }, (_, number) => publish(queue, plan, number));
+    this.block = Buffer.concat(messages);
     this.confirms = plan.confirmWindow > 0 ? new Confirms(plan.confirmWindow, latency) : undefined;
     connection.scanWith((bytes, view, end) => this.scanConfirms(bytes, view, end));
   }

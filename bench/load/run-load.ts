@@ -3,7 +3,14 @@ import type { Latency } from "./latency.ts";
 import { LoadConnection } from "./connection.ts";
 import type { Mark } from "./messages.ts";
 import { checkPlan, type LoadPlan, type Role } from "./plan.ts";
-import { Method, queueDeclare, queueDelete, queuePurge } from "./wire.ts";
+import {
+  delayedExchangeBind,
+  delayedExchangeDeclare,
+  Method,
+  queueDeclare,
+  queueDelete,
+  queuePurge,
+} from "./wire.ts";
 import { WorkerProcess } from "./worker-process.ts";
 
 export interface LoadResult {
@@ -41,13 +48,15 @@ export async function runLoad(plan: LoadPlan, observer?: Observer): Promise<Load
 
 /** Declares empty queues for `use` and deletes them afterwards. */
 export async function withQueues<T>(
-  plan: Pick<LoadPlan, "port" | "queues" | "durable">,
+  plan: Pick<LoadPlan, "port" | "queues" | "durable" | "kind">,
   use: () => Promise<T>,
 ): Promise<T> {
   const admin = await LoadConnection.open(plan.port);
   try {
+    if (plan.kind === "delayed") await admin.call(delayedExchangeDeclare(), Method.ExchangeDeclareOk);
     for (const queue of plan.queues) {
-      await admin.call(queueDeclare(queue, plan.durable), Method.QueueDeclareOk);
+      await admin.call(queueDeclare(queue, plan.durable, plan.kind), Method.QueueDeclareOk);
+      if (plan.kind === "delayed") await admin.call(delayedExchangeBind(queue), Method.QueueBindOk);
       await admin.call(queuePurge(queue), Method.QueuePurgeOk);
     }
     return await use();

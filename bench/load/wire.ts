@@ -1,6 +1,6 @@
 // The few AMQP 0-9-1 frames the generator needs. It shares no code with the broker on purpose: a mistake in the
 // broker's own codec must not cancel itself out here.
-import type { LoadPlan } from "./plan.ts";
+import { delayMs, type LoadPlan, type QueueKind } from "./plan.ts";
 
 export const FrameType = { Method: 1, Header: 2, Body: 3 } as const;
 export const FRAME_OVERHEAD_BYTES = 8;
@@ -22,8 +22,12 @@ export const Method = {
   ChannelOpen: 0x0014_000a,
   ChannelOpenOk: 0x0014_000b,
   ChannelClose: 0x0014_0028,
+  ExchangeDeclare: 0x0028_000a,
+  ExchangeDeclareOk: 0x0028_000b,
   QueueDeclare: 0x0032_000a,
   QueueDeclareOk: 0x0032_000b,
+  QueueBind: 0x0032_0014,
+  QueueBindOk: 0x0032_0015,
   QueuePurge: 0x0032_001e,
   QueuePurgeOk: 0x0032_001f,
   QueueDelete: 0x0032_0028,
@@ -66,15 +70,28 @@ export function channelOpen(): Buffer {
   return method(CHANNEL, Method.ChannelOpen, shortString(""));
 }
 
-export function queueDeclare(queue: string, durable: boolean): Buffer {
-  return method(
-    CHANNEL,
-    Method.QueueDeclare,
-    uint16(0),
-    shortString(queue),
-    octet(durable ? 2 : 0),
-    emptyTable,
-  );
+export function queueDeclare(queue: string, durable: boolean, kind: QueueKind = "plain"): Buffer {
+  const fields =
+    kind === "priority"
+      ? table(intField("x-max-priority", 10))
+      : kind === "ttl"
+        ? table(intField("x-message-ttl", 3_600_000))
+        : emptyTable;
+  return method(CHANNEL, Method.QueueDeclare, uint16(0), shortString(queue), octet(durable ? 2 : 0), fields);
+}
+
+/** The exchange to which messages of the kind "delayed" are published. */
+const delayedExchange = "bench-delayed";
+
+export function delayedExchangeDeclare(): Buffer {
+  const type = [shortString("x-delayed-type"), Buffer.from("S"), longString("direct")];
+  const names = [shortString(delayedExchange), shortString("x-delayed-message")];
+  return method(CHANNEL, Method.ExchangeDeclare, uint16(0), ...names, octet(2), table(...type));
+}
+
+export function delayedExchangeBind(queue: string): Buffer {
+  const names = [shortString(queue), shortString(delayedExchange), shortString(queue)];
+  return method(CHANNEL, Method.QueueBind, uint16(0), ...names, octet(0), emptyTable);
 }
 
 export function queuePurge(queue: string): Buffer {
@@ -103,11 +120,20 @@ export function basicAckMultiple(deliveryTag: number): Buffer {
   return method(CHANNEL, Method.BasicAck, uint64(deliveryTag), octet(1));
 }
 
-/** One basic.publish to the default exchange: method, header and as many body frames as the size needs. */
-export function publish(queue: string, plan: Pick<LoadPlan, "bodyBytes" | "persistent">): Buffer {
-  const target = [uint16(0), shortString(""), shortString(queue), octet(0)];
-  const deliveryMode = [uint16(0x1000), octet(plan.persistent ? 2 : 1)];
-  const header = Buffer.concat([uint16(60), uint16(0), uint64(plan.bodyBytes), ...deliveryMode]);
+/** One basic.publish: method, header and as many body frames as the size needs. `number` counts a publisher's messages. */
+export function publish(
+  queue: string,
+  plan: Pick<LoadPlan, "bodyBytes" | "persistent" | "kind">,
+  number = 0,
+): Buffer {
+  const exchange = plan.kind === "delayed" ? delayedExchange : "";
+  const target = [uint16(0), shortString(exchange), shortString(queue), octet(0)];
+  const deliveryMode = octet(plan.persistent ? 2 : 1);
+  let properties = [uint16(0x1000), deliveryMode];
+  if (plan.kind === "priority") properties = [uint16(0x1800), deliveryMode, octet(number % 10)];
+  if (plan.kind === "delayed")
+    properties = [uint16(0x3000), table(intField("x-delay", delayMs)), deliveryMode];
+  const header = Buffer.concat([uint16(60), uint16(0), uint64(plan.bodyBytes), ...properties]);
   const frames = [method(CHANNEL, Method.BasicPublish, ...target), frame(FrameType.Header, CHANNEL, header)];
   const bodyMaxBytes = FRAME_MAX_BYTES - FRAME_OVERHEAD_BYTES;
   for (let left = plan.bodyBytes; left > 0; left -= bodyMaxBytes) {
@@ -166,6 +192,15 @@ function shortString(text: string): Buffer {
 function longString(text: string): Buffer {
   const bytes = Buffer.from(text);
   return Buffer.concat([uint32(bytes.length), bytes]);
+}
+
+function table(...fields: Buffer[]): Buffer {
+  const bytes = Buffer.concat(fields);
+  return Buffer.concat([uint32(bytes.length), bytes]);
+}
+
+function intField(name: string, value: number): Buffer {
+  return Buffer.concat([shortString(name), Buffer.from("I"), uint32(value)]);
 }
 
 const emptyTable: Buffer = Buffer.alloc(4);
