@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { emptyTable, ReplyCode, type FieldTable } from "../wire/index.ts";
+import type { Permissions } from "./auth/index.ts";
 import { DurableTopology, type DurableDefinition } from "./durable-topology.ts";
 import { assertSame, assertSameArgument } from "./equivalence.ts";
 import { ChannelError, ConnectionError } from "./errors.ts";
@@ -25,9 +26,16 @@ const predeclared: readonly [string, ExchangeTypeName][] = [
   ["amq.match", "headers"],
 ];
 
+export interface VirtualHostLimits {
+  /** Connections that may be open in it together. */
+  readonly maxConnections?: number;
+  readonly maxQueues?: number;
+}
+
 /** A name space of exchanges, queues and bindings. */
 export class VirtualHost {
   readonly name: string;
+  limits: VirtualHostLimits = {};
   /** Grows with every change of exchanges, queues or bindings: whoever keeps a {@link Route} compares it. */
   topologyVersion = 1;
   private readonly store: MessageStore;
@@ -117,13 +125,19 @@ export class VirtualHost {
     return exchange;
   }
 
+  /** Where routing keys have permissions of their own. */
+  isTopicExchange(name: string): boolean {
+    return this.exchanges.get(name)?.typeName === "topic";
+  }
+
   /** Declaring what exists is fine if it is the same. @throws ChannelError 403, 406; ConnectionError 503 */
-  declareExchange(name: string, type: string, options: ExchangeOptions): void {
+  declareExchange(name: string, type: string, options: ExchangeOptions, permissions: Permissions): void {
     refuseDefaultExchange(name);
     const typeName = exchangeTypeNames.find((known) => known === type);
     if (typeName === undefined) {
       throw new ConnectionError(ReplyCode.CommandInvalid, `unknown exchange type '${type}'`);
     }
+    permissions.assertConfigure("exchange", name);
     const existing = this.exchanges.get(name);
     if (existing) {
       const scope = `exchange '${name}' in vhost '${this.name}'`;
@@ -135,6 +149,7 @@ export class VirtualHost {
       return;
     }
     refuseReservedName("exchange", name);
+    permissions.assertAlternate(name, options.arguments);
     if (options.arguments.has("alternate-exchange")) throw notYet("alternate-exchange");
     const exchange = new Exchange(name, typeName, options);
     this.exchanges.set(name, exchange);
@@ -143,7 +158,7 @@ export class VirtualHost {
   }
 
   /** Deleting what does not exist is fine. @throws ChannelError 403, 406 */
-  deleteExchange(name: string, ifUnused: boolean): void {
+  deleteExchange(name: string, ifUnused: boolean, permissions: Permissions): void {
     refuseDefaultExchange(name);
     if (name.startsWith("amq.")) {
       throw new ChannelError(
@@ -151,6 +166,7 @@ export class VirtualHost {
         `deletion of system exchange '${name}' in vhost '${this.name}' not allowed`,
       );
     }
+    permissions.assertConfigure("exchange", name);
     const exchange = this.exchanges.get(name);
     if (!exchange) return;
     if (ifUnused && exchange.bindingCount > 0) {
@@ -174,17 +190,20 @@ export class VirtualHost {
    * Declares a queue for a connection; an empty name asks for a generated one.
    * @throws ChannelError 403, 405, 406
    */
-  declareQueue(name: string, options: QueueOptions, connection: object): Queue {
+  declareQueue(name: string, options: QueueOptions, connection: object, permissions: Permissions): Queue {
     // Before looking whether it exists: RabbitMQ refuses even its own generated names here.
     refuseReservedName("queue", name);
+    const queueName = name === "" ? generateName("amq.gen-") : name;
+    permissions.assertConfigure("queue", queueName);
     const existing = this.queues.get(name);
     if (existing) {
       this.assertAccess(existing, connection);
       this.assertSameQueue(existing, options);
       return existing;
     }
+    this.assertQueueLimit(queueName);
+    permissions.assertDeadLetters(queueName, options.arguments);
     assertQueueArguments(options.arguments, `queue '${name}' in vhost '${this.name}'`);
-    const queueName = name === "" ? generateName("amq.gen-") : name;
     const queue = new Queue(this.durable.nextQueueId(), queueName, options, this.store);
     this.queues.set(queueName, queue);
     this.durable.queueDeclared(queue);
@@ -206,6 +225,12 @@ export class VirtualHost {
 
   get queueCount(): number {
     return this.queues.size;
+  }
+
+  /** Deletes everything, for a virtual host that is deleted itself. */
+  clear(): void {
+    for (const exchange of this.exchanges.values()) this.removeExchange(exchange);
+    for (const queue of this.queues.values()) this.deleteQueue(queue);
   }
 
   /** The connection is gone, and with it its exclusive queues. */
@@ -320,6 +345,15 @@ export class VirtualHost {
     const owned = this.exclusive.get(exclusiveOwner);
     if (owned) owned.add(queue);
     else this.exclusive.set(exclusiveOwner, new Set([queue]));
+  }
+
+  private assertQueueLimit(queueName: string): void {
+    const { maxQueues = Number.POSITIVE_INFINITY } = this.limits;
+    if (this.queues.size < maxQueues) return;
+    throw new ChannelError(
+      ReplyCode.PreconditionFailed,
+      `cannot declare queue '${queueName}': queue limit in vhost '${this.name}' (${maxQueues}) is reached`,
+    );
   }
 
   private assertAccess(queue: Queue, connection: object): void {

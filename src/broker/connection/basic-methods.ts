@@ -129,7 +129,9 @@ function consume(channel: Channel, method: MethodOf<typeof MethodId.BasicConsume
   if (method.consumerTag !== "" && channel.consumers.has(method.consumerTag)) {
     throw new ConnectionError(ReplyCode.NotAllowed, `attempt to reuse consumer tag '${method.consumerTag}'`);
   }
-  const queue = channel.vhost.queueFor(queueName(channel, method.queue), channel.connection);
+  const name = queueName(channel, method.queue);
+  channel.connection.permissions.assertRead("queue", name);
+  const queue = channel.vhost.queueFor(name, channel.connection);
   if (queue.hasExclusiveConsumer || (method.exclusive && queue.consumerCount > 0)) {
     throw new ChannelError(
       ReplyCode.AccessRefused,
@@ -157,7 +159,9 @@ function cancel(channel: Channel, method: MethodOf<typeof MethodId.BasicCancel>)
 }
 
 function get(channel: Channel, method: MethodOf<typeof MethodId.BasicGet>): void {
-  const queue = channel.vhost.queueFor(queueName(channel, method.queue), channel.connection);
+  const name = queueName(channel, method.queue);
+  channel.connection.permissions.assertRead("queue", name);
+  const queue = channel.vhost.queueFor(name, channel.connection);
   const message = new MessageView();
   const taken = queue.take(message);
   if (taken === null) {

@@ -15,6 +15,7 @@ import {
   sameBytes,
   type FieldTable,
 } from "../../wire/index.ts";
+import type { Permissions } from "../auth/index.ts";
 import { ChannelError } from "../errors.ts";
 import type { Queue } from "../queues/index.ts";
 import type { Route } from "../route-cache.ts";
@@ -36,6 +37,7 @@ export interface PublisherOwner {
   readonly output: Output;
   /** The user who logged in. */
   readonly user: string;
+  readonly permissions: Permissions;
   /** What was published piles up before consumers that are there. */
   outpacing(): void;
 }
@@ -207,7 +209,10 @@ export class Publisher implements CommitWaiter {
     }
     const exchange = shortstr(bytes, routeAt);
     const routingKey = shortstr(bytes, routeAt + 1 + bytes[routeAt]);
+    const { permissions } = this.owner;
+    permissions.assertWrite("exchange", exchange);
     const route = this.vhost.route(exchange, routingKey, () => this.headers(message));
+    if (this.vhost.isTopicExchange(exchange)) permissions.assertWriteTopic(exchange, routingKey);
     this.route = route;
     this.routeBytes = bytes.slice(routeAt, routeAt + routeLength);
     return route;
@@ -220,8 +225,11 @@ export class Publisher implements CommitWaiter {
   private queuesOf({ message, queues, topologyVersion }: KeptPublish): readonly Queue[] {
     if (topologyVersion === this.vhost.topologyVersion) return queues;
     const toDefaultExchange = message.bytes[message.routeAt] === 0;
-    if (toDefaultExchange) return this.routeOf(message).queues;
-    return queues.flatMap((queue) => this.vhost.route("", queue.name, () => emptyTable).queues);
+    // Not by routeOf: whether it was permitted counted when it was published.
+    const names = toDefaultExchange
+      ? [shortstr(message.bytes, message.routeAt + 1)]
+      : queues.map(({ name }) => name);
+    return names.flatMap((name) => this.vhost.route("", name, () => emptyTable).queues);
   }
 
   private headers(message: MessageView): FieldTable {
