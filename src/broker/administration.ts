@@ -169,7 +169,7 @@ export class Administration implements BrokerAdmin {
     this.virtualHosts.delete(name);
     this.rules.forgetVhost(name);
     for (const connection of [...this.connections.ofVhost(name)]) {
-      connection.close(ReplyCode.ConnectionForced, `vhost '${name}' is down`);
+      connection.close(ReplyCode.ConnectionForced, `vhost '${name}' is deleted`);
     }
     await this.committed();
   }

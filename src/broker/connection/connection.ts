@@ -506,8 +506,11 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
     this.reader.outpacing = true;
   }
 
-  /** Closes the connection from our side: tells the client why, waits for its close-ok, then ends the socket. */
-  close(code: ReplyCode, text: string): void {
+  /**
+   * Closes the connection from our side: tells the client why and because of which method, if any, waits for its close-ok,
+   * then ends the socket.
+   */
+  close(code: ReplyCode, text: string, methodId = 0): void {
     if (this.state === "ended" || this.state === "closing") return;
     if (this.state === "protocol-header") {
       this.socket.destroy();
@@ -517,8 +520,8 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
       id: MethodId.ConnectionClose,
       replyCode: code,
       replyText: replyText(code, text),
-      classId: this.currentMethod >>> 16,
-      methodId: this.currentMethod & 0xffff,
+      classId: methodId >>> 16,
+      methodId: methodId & 0xffff,
     });
     this.release();
     this.state = "closing";
@@ -604,7 +607,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
       this.state = "ended";
       this.socket.destroy();
     } else {
-      this.close(code, message);
+      this.close(code, message, this.currentMethod);
     }
   }
 
