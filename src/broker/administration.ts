@@ -85,7 +85,7 @@ export class Administration implements BrokerAdmin {
     this.changeable(name);
     this.users.delete(name);
     this.rules.forgetUser(name);
-    for (const connection of [...this.connections.ofUser(name)]) {
+    for (const connection of this.connections.ofUser(name)) {
       connection.close(ReplyCode.ConnectionForced, `user '${name}' is deleted`);
     }
     await this.committed();
@@ -168,7 +168,7 @@ export class Administration implements BrokerAdmin {
     if (name === "/") throw new Error("the virtual host '/' cannot be deleted: it is the broker's own");
     this.virtualHosts.delete(name);
     this.rules.forgetVhost(name);
-    for (const connection of [...this.connections.ofVhost(name)]) {
+    for (const connection of this.connections.ofVhost(name)) {
       connection.close(ReplyCode.ConnectionForced, `vhost '${name}' is deleted`);
     }
     await this.committed();

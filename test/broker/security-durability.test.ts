@@ -1,5 +1,6 @@
 /** Users, permissions, virtual hosts and limits outlive the broker, however it ends. */
-import { cpSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { cpSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { startBroker, type Broker, type BrokerAdmin } from "../../src/broker/index.ts";
@@ -61,20 +62,21 @@ const steps: readonly (readonly [string, (admin: BrokerAdmin) => Promise<void>])
 describe("what is administered", () => {
   test("is on the disk when the call comes back: a broker that is killed then has lost nothing", async () => {
     const dataDir = dataDirectory();
-    const copies = dataDirectory();
     const { admin } = await started(dataDir);
-    let before = JSON.stringify(overview(admin));
-    for (const [name, step] of steps) {
+    const written = (): string => {
+      const bytes = readFileSync(join(dataDir, "definitions.log"));
+      return createHash("sha256").update(bytes).digest("hex");
+    };
+    for (const [number, [name, step]] of steps.entries()) {
+      const before = written();
       await step(admin);
+      expect({ name, isWritten: written() !== before }).toEqual({ name, isWritten: true });
+      if (![6, 11, steps.length - 1].includes(number)) continue;
       // What a kill at this moment would leave.
-      const copy = join(copies, name.replaceAll(/\W/g, "-"));
+      const copy = dataDirectory();
       cpSync(dataDir, copy, { recursive: true });
-      const after = overview(admin);
-      // A changed password does not show.
-      if (name !== "changePassword") expect(JSON.stringify(after), name).not.toBe(before);
-      before = JSON.stringify(after);
       const next = await startBroker({ port: 0, dataDir: copy });
-      expect(overview(next.admin), name).toEqual(after);
+      expect(overview(next.admin)).toEqual(overview(admin));
       await next.stop();
     }
   });

@@ -64,25 +64,29 @@ describe("passwords", () => {
     expect(await loginReply(port, { user: "ada", password: "test12" })).toBe("open");
   });
 
-  test.runIf(selectedBrokers.includes("rabbitmq"))("a user that a RabbitMQ exports can log in", async () => {
-    const environment = inject("rabbitmqEnvironment");
-    const rabbitmq = rabbitmqAdmin(environment);
-    await rabbitmq.addUser("exported", "from the old broker", { tags: ["monitoring"] });
-    onTestFinished(() => rabbitmq.deleteUser("exported"));
-    const definitions = JSON.parse(await rabbitmqctl(environment, "export_definitions", "-")) as {
-      users: { name: string; password_hash: string; hashing_algorithm: string; tags: string[] }[];
-    };
-    const user = definitions.users.find(({ name }) => name === "exported")!;
-    const { admin, port } = await started();
-    await admin.importUser("exported", {
-      passwordHash: user.password_hash,
-      hashingAlgorithm: user.hashing_algorithm as "rabbit_password_hashing_sha256",
-      tags: user.tags,
-    });
-    await admin.setPermissions("exported", everything);
-    expect(await loginReply(port, { user: "exported", password: "from the old broker" })).toBe("open");
-    expect(await loginReply(port, { user: "exported", password: "guessed" })).toBe(refused);
-  });
+  test.runIf(selectedBrokers.includes("rabbitmq"))(
+    "a user that a RabbitMQ exports can log in",
+    async () => {
+      const environment = inject("rabbitmqEnvironment");
+      const rabbitmq = rabbitmqAdmin(environment);
+      await rabbitmq.addUser("exported", "from the old broker", { tags: ["monitoring"] });
+      onTestFinished(() => rabbitmq.deleteUser("exported"));
+      const definitions = JSON.parse(await rabbitmqctl(environment, "export_definitions", "-")) as {
+        users: { name: string; password_hash: string; hashing_algorithm: string; tags: string[] }[];
+      };
+      const user = definitions.users.find(({ name }) => name === "exported")!;
+      const { admin, port } = await started();
+      await admin.importUser("exported", {
+        passwordHash: user.password_hash,
+        hashingAlgorithm: user.hashing_algorithm as "rabbit_password_hashing_sha256",
+        tags: user.tags,
+      });
+      await admin.setPermissions("exported", everything);
+      expect(await loginReply(port, { user: "exported", password: "from the old broker" })).toBe("open");
+      expect(await loginReply(port, { user: "exported", password: "guessed" })).toBe(refused);
+    },
+    120_000,
+  );
 });
 
 describe("the user of the options", () => {
@@ -237,27 +241,27 @@ describe("guessing", () => {
     const broker = await started();
     const client = await RawClient.login(broker.port);
     onTestFinished(() => client.close());
-    let flooding = true;
+    const over = new AbortController();
     let guesses = 0;
     const flood = Array.from({ length: 40 }, async (_unused, line) => {
-      while (flooding) {
+      while (!over.signal.aborted) {
         await loginReply(broker.port, { user: `flood ${line} ${guesses}`, password: "guess" });
         guesses++;
       }
     });
-    let slowestMs = 0;
+    await expect.poll(() => guesses).toBeGreaterThan(0);
+    let most = 0;
     for (let round = 0; round < 20; round++) {
-      const before = performance.now();
+      const before = guesses;
       await client.call(1, declareQueue("q"), MethodId.QueueDeclareOk);
       expect(await loginReply(broker.port, { user: "guest", password: "guest" })).toBe("open");
-      slowestMs = Math.max(slowestMs, performance.now() - before);
+      most = Math.max(most, guesses - before);
     }
-    flooding = false;
-    // A single verification takes tens of milliseconds; forty of them in front would take a second.
-    expect(slowestMs).toBeLessThan(500);
+    over.abort();
+    // Whoever stood behind the guesses would see all forty of them answered first.
+    expect(most).toBeLessThan(20);
     await broker.stop(0);
     await Promise.all(flood);
-    expect(guesses).toBeLessThan(60);
   });
 });
 
@@ -298,7 +302,7 @@ describe("a login under way", () => {
     }
     const { connections } = broker.usage();
     const client = await RawClient.open(broker.port);
-    const waiting = client.handshake({ user: "guest", password: "guest" }).catch(() => "ended");
+    const waiting = client.handshake({ user: "guest", password: "wrong" }).catch(() => "ended");
     await new Promise((resolve) => setTimeout(resolve, 100));
     await client.close();
     expect(await waiting).toBe("ended");

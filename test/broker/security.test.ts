@@ -1,6 +1,6 @@
 /** Who may do what: the same users, permissions and limits on both brokers, and the same words of refusal. */
 import { randomUUID } from "node:crypto";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { emptyTable, MethodId, type FieldTable, type Method } from "../../src/wire/index.ts";
 import { describeEachBroker } from "../support/brokers.ts";
 import { bindQueue, consume, declareExchange, declareQueue } from "../support/methods.ts";
@@ -11,6 +11,9 @@ const everything = { configure: ".*", write: ".*", read: ".*" };
 const password = "secret";
 const loginRefused =
   "403 ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see the broker logfile. (0.0)";
+
+// rabbitmqctl takes a second or two on an idle machine, and a test calls it several times.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 180_000 });
 
 describeEachBroker("security", (broker) => {
   const id = randomUUID().slice(0, 8);

@@ -47,11 +47,7 @@ export class Logins {
       const before = this.underway.get(pair);
       // One at a time: the outcome may slow this attempt, or let it be recognized.
       if (before) return void before.then(enter);
-      const outcome = this.verified(credentials).then((isRight) => {
-        this.underway.delete(pair);
-        decide(isRight);
-      });
-      this.underway.set(pair, outcome);
+      this.underway.set(pair, this.verified(credentials, pair, decide));
     };
     enter();
     return () => {
@@ -60,13 +56,19 @@ export class Logins {
     };
   }
 
-  private async verified(credentials: Credentials): Promise<boolean> {
+  private async verified(
+    credentials: Credentials,
+    pair: string,
+    decide: (isRight: boolean) => void,
+  ): Promise<void> {
+    let isRight = false;
     try {
-      return await this.users.verify(credentials);
+      isRight = await this.users.verify(credentials);
     } catch (error) {
       this.log.error({ user: credentials.user, error: String(error) }, "a password could not be verified");
-      return false;
     }
+    this.underway.delete(pair);
+    decide(isRight);
   }
 
   private isGuestFromAfar(user: string, { isLoopback }: Origin): boolean {
