@@ -1,5 +1,5 @@
 import type { Clock, EventLoopTurn, Logger } from "../base/index.ts";
-import { queueIds, readTopology } from "./durable-topology.ts";
+import { queueIds, readTopology, type DurableDefinition } from "./durable-topology.ts";
 import { unlimitedRoom, type Room } from "./publish-gate.ts";
 import {
   isRepairUnfinished,
@@ -21,6 +21,8 @@ import type { MessageHolder, VirtualHost } from "./virtual-host.ts";
 export interface BrokerStorage {
   readonly store: MessageStore;
   readonly definitions: Definitions;
+  /** The definitions of an earlier life of the broker, as long as nothing has changed them. */
+  readonly stored: ReadonlyMap<string, string>;
   readonly room: Room;
   /** The log cannot be made longer because the disk is full. */
   readonly isDiskFull: boolean;
@@ -131,6 +133,7 @@ function memoryStorage(turn: EventLoopTurn): BrokerStorage {
   return {
     store: new MemoryStore(turn),
     definitions: new NoDefinitions(),
+    stored: new Map(),
     room: unlimitedRoom,
     isDiskFull: false,
     isShortOfSpace: false,
@@ -151,9 +154,11 @@ async function diskStorage(
   const storage = await openLogStorage({ ...options, disk }, queueIds);
   const { store, definitions } = storage;
   const { log } = store;
+  let topology: Map<string, DurableDefinition[]> | undefined;
   return {
     store,
     definitions,
+    stored: definitions.all,
     room: log,
     get isDiskFull() {
       return log.isFull;
@@ -169,12 +174,14 @@ async function diskStorage(
       log.onRoomChanged = callback;
     },
     restore(vhost) {
-      for (const definition of readTopology(definitions.all)) {
-        if (definition.vhost !== vhost.name) continue;
+      topology ??= Map.groupBy(readTopology(definitions.all), (definition) => definition.vhost);
+      for (const definition of topology.get(vhost.name) ?? []) {
         const holder = vhost.restore(definition);
         if (!holder) continue;
         holder.nextSequence = storage.restore(holder.id, (message) => holder.restore(message));
       }
+      // One that is made anew under this name begins empty.
+      topology.delete(vhost.name);
     },
     flush: () => log.flush(),
     async abandon() {

@@ -3,17 +3,21 @@ import { totalmem } from "node:os";
 import { createServer, isIPv4, type AddressInfo, type Server } from "node:net";
 import { EventLoopTurn, silentLogger, systemClock, type Clock, type Logger } from "../base/index.ts";
 import { ReplyCode } from "../wire/index.ts";
-import { Users } from "./auth/index.ts";
+import type { BrokerAdmin } from "./admin.ts";
+import { Administration } from "./administration.ts";
+import { AccessRules, Logins, LoginThrottle, Users, type Credentials } from "./auth/index.ts";
 import { BufferPool } from "./connection/buffer-pool.ts";
 import { Connection, type ConnectionContext } from "./connection/connection.ts";
 import { createReadResources, readBufferBytes } from "./connection/socket-reader.ts";
 import { Alarms } from "./alarms.ts";
 import { openBrokerStorage } from "./broker-storage.ts";
+import { OpenConnections } from "./open-connections.ts";
 import { PublishGate } from "./publish-gate.ts";
 import type { Compatibility } from "./queue-arguments.ts";
 import type { DelayedMessage } from "./delayed-messages.ts";
-import type { Disk, MessageStore } from "./storage/index.ts";
+import type { Disk } from "./storage/index.ts";
 import { VirtualHost } from "./virtual-host.ts";
+import { VirtualHosts } from "./virtual-hosts.ts";
 
 /** How {@link startBroker} starts. Everything has a default. */
 export interface BrokerOptions {
@@ -21,7 +25,11 @@ export interface BrokerOptions {
   port?: number;
   /** Address to listen on. Default 127.0.0.1: only this machine can connect. */
   host?: string;
-  /** The first user. Default guest, who may connect from this machine only. */
+  /**
+   * A user who can always log in with this password, is an administrator and has all permissions in the virtual host `/`,
+   * whatever the data directory says. Without one there is guest with the password guest, who may connect from this machine
+   * only, until there is another user.
+   */
   user?: string;
   password?: string;
   /**
@@ -81,6 +89,8 @@ export interface Broker extends AsyncDisposable {
   readonly port: number;
   /** For clients on this machine, with user and password: `amqp://guest:guest@127.0.0.1:5672`. */
   readonly url: string;
+  /** Users, permissions, virtual hosts and limits. */
+  readonly admin: BrokerAdmin;
   /**
    * Stops: takes no new connections, tells clients 320 CONNECTION_FORCED, and closes what has not closed after
    * `timeoutMs` (default 5 000). Stopping twice is fine. Rejects when the data directory could not be written to the end.
@@ -147,12 +157,12 @@ const outputBufferBytes = 128 << 10;
 export async function startBroker(options: BrokerOptions = {}): Promise<Broker> {
   const settings = { ...defaults, logger: silentLogger, clock: systemClock, ...defined(options) };
   assertSettings(settings);
-  const connections = new Set<Connection>();
+  const connections = new OpenConnections();
   let server: Server | undefined;
   const failed = (error: Error): void => {
     settings.logger.error({ error: error.message }, "storage failed: the broker stops");
     server?.close();
-    for (const connection of connections) connection.destroy();
+    for (const connection of connections.all) connection.destroy();
     if (options.onStorageFailure) {
       options.onStorageFailure(error);
       return;
@@ -172,13 +182,8 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
   });
   const { store, definitions, room } = storage;
   const gate = new PublishGate(room, settings.clock, settings.logger);
-  storage.onRoomChanged(() => {
-    gate.roomChanged();
-    vhost.roomChanged();
-  });
-  const users = new Users();
-  users.add(settings.user, settings.password);
-  const vhost = new VirtualHost("/", {
+  const owner = ownerOf(options, settings);
+  const services = {
     store,
     definitions,
     clock: settings.clock,
@@ -186,31 +191,52 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
     log: settings.logger,
     room,
     compatibility: settings.compat,
+  };
+  const virtualHosts = new VirtualHosts(
+    (name) => {
+      const vhost = new VirtualHost(name, services);
+      storage.restore(vhost);
+      return vhost;
+    },
+    definitions,
+    storage.stored,
+  );
+  storage.onRoomChanged(() => {
+    gate.roomChanged();
+    for (const vhost of virtualHosts.all) vhost.roomChanged();
   });
-  storage.restore(vhost);
+  const users = new Users(definitions, storage.stored, owner);
+  const rules = new AccessRules(definitions, storage.stored, owner?.user);
+  if (!owner && users.addGuestIfNew()) {
+    rules.setPermission("guest", "/", { configure: ".*", write: ".*", read: ".*" });
+  }
+  const throttle = new LoginThrottle(settings.clock, settings.logger);
+  const loopbackUser = owner?.user === "guest" ? undefined : "guest";
   let onEnded: (() => void) | undefined;
   const context: ConnectionContext = {
     clock: settings.clock,
     log: settings.logger,
     users,
+    rules,
+    logins: new Logins(users, throttle, settings.logger, loopbackUser),
     store,
     definitions,
     gate,
-    virtualHosts: new Map([["/", vhost]]),
+    virtualHosts,
+    connections,
     outputBuffers: new BufferPool(outputBufferBytes, 64),
     reading: createReadResources(turn, new BufferPool(readBufferBytes, 32)),
     staticReads: settings.staticReads,
     limits: settings,
     compatibility: settings.compat,
-    loopbackUser: settings.user === "guest" && settings.password === "guest" ? "guest" : undefined,
     connectionEnded(connection) {
-      connections.delete(connection);
+      connections.all.delete(connection);
       onEnded?.();
     },
   };
   // Half-open: a client may send all it has, end, and read the replies then. The connection ends its side itself.
   const accepting = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket) => {
-    connections.add(new Connection(socket, context));
+    connections.all.add(new Connection(socket, context));
   });
   server = accepting;
   try {
@@ -227,7 +253,7 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
 
   const unsentBytes = (): number => {
     let bytes = 0;
-    for (const { output } of connections) bytes += output.unsentBytes;
+    for (const { output } of connections.all) bytes += output.unsentBytes;
     return bytes;
   };
   const alarms = new Alarms(
@@ -250,9 +276,10 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
   const { consumerTimeoutMs } = settings;
   const overdue = Number.isFinite(consumerTimeoutMs)
     ? settings.clock.every(Math.min(60_000, Math.ceil(consumerTimeoutMs / 10)), () => {
-        for (const connection of connections) connection.lookForOverdue(consumerTimeoutMs);
+        for (const connection of connections.all) connection.lookForOverdue(consumerTimeoutMs);
       })
     : undefined;
+  const admin = new Administration({ users, rules, virtualHosts, connections, flush: () => storage.flush() });
 
   let stopped: Promise<void> | undefined;
   const stop = async (timeoutMs: number): Promise<void> => {
@@ -261,47 +288,48 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
     alarms.stop();
     overdue?.cancel();
     gate.stop();
+    throttle.stop();
+    admin.stop();
     // What has been published until now is confirmed before its connections are closed.
     // If the storage has failed, that was told already, and the end of this says it again.
     await storage.flush().catch(() => {});
-    for (const connection of connections)
+    for (const connection of connections.all)
       connection.close(ReplyCode.ConnectionForced, "broker is shutting down");
     await new Promise<void>((resolve) => {
       const timer = setTimeout(() => {
-        for (const connection of connections) connection.destroy();
+        for (const connection of connections.all) connection.destroy();
       }, timeoutMs);
       onEnded = () => {
-        if (connections.size > 0) return;
+        if (connections.all.size > 0) return;
         clearTimeout(timer);
         resolve();
       };
       onEnded();
     });
     await closed;
-    vhost.stop();
-    await storage.close([vhost]);
+    for (const vhost of virtualHosts.all) vhost.stop();
+    await storage.close(virtualHosts.all);
     settings.logger.info({ host: settings.host, port }, "broker stopped");
   };
 
   const vhostNamed = (name: string): VirtualHost => {
-    if (name === vhost.name) return vhost;
+    const vhost = virtualHosts.get(name);
+    if (vhost) return vhost;
     throw new RangeError(`there is no vhost '${name}'`);
   };
   const broker: Broker = {
     host: settings.host,
     port,
     url: `amqp://${encodeURIComponent(settings.user)}:${encodeURIComponent(settings.password)}@${urlHost(settings.host)}:${port}`,
+    admin,
     stop: (timeoutMs = 5_000) => (stopped ??= stop(timeoutMs)),
     usage: () => {
       const { messages, memoryBytes } = store.usage();
       return {
-        connections: connections.size,
-        queues: vhost.queueCount,
+        connections: connections.all.size,
+        queues: virtualHosts.all.reduce((count, { queueCount }) => count + queueCount, 0),
         messages,
-        delayedMessages: [...vhost.allDelayed.values()].reduce(
-          (sum, { messageCount }) => sum + messageCount,
-          0,
-        ),
+        delayedMessages: virtualHosts.all.reduce((count, { delayedCount }) => count + delayedCount, 0),
         messageMemoryBytes: memoryBytes,
         unsentBytes: unsentBytes(),
         alarms: gate.raised,
@@ -315,7 +343,7 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
         .toSorted((a, b) => a.dueMs - b.dueMs),
     async cancelDelayed(exchange, messageId, name = "/") {
       const cancelled = vhostNamed(name).delayedIn(exchange).cancel(messageId);
-      if (cancelled > 0) await committed(store);
+      if (cancelled > 0) await storage.flush();
       return cancelled;
     },
     [Symbol.asyncDispose]: () => broker.stop(),
@@ -323,11 +351,10 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
   return broker;
 }
 
-/** Resolves when what was done up to now is durable. */
-async function committed(store: MessageStore): Promise<void> {
-  await new Promise<void>((resolve) =>
-    store.awaitCommit({ needsDisk: true, beforeCommit() {}, committed: resolve }),
-  );
+/** Guest with the password guest is not asked for by name: its password protects nothing. */
+function ownerOf(options: BrokerOptions, { user, password }: typeof defaults): Credentials | undefined {
+  const isGiven = options.user !== undefined || options.password !== undefined;
+  return isGiven && !(user === "guest" && password === "guest") ? { user, password } : undefined;
 }
 
 function assertSettings(settings: typeof defaults): void {

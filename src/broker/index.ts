@@ -2,3 +2,11 @@ export { startBroker, type Broker, type BrokerOptions, type BrokerUsage } from "
 export type { DelayedMessage } from "./delayed-messages.ts";
 export { checkDataDirectory, repairDataDirectory, type DataDirectoryReport } from "./data-directory.ts";
 export { systemClock, type Clock, type Logger, type Timer } from "../base/index.ts";
+export type {
+  BrokerAdmin,
+  ImportedUser,
+  PermissionInfo,
+  TopicPermissionInfo,
+  UserInfo,
+  VirtualHostInfo,
+} from "./admin.ts";

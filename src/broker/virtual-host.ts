@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Clock, EventLoopTurn, Logger } from "../base/index.ts";
 import { emptyTable, fieldText, ReplyCode, type FieldTable } from "../wire/index.ts";
+import type { Permissions } from "./auth/index.ts";
 import { DeadLetters } from "./dead-letters.ts";
 import { DelayedMessages, longestDelayMs } from "./delayed-messages.ts";
 import { Distributor } from "./distributor.ts";
@@ -53,6 +54,12 @@ export interface VirtualHostServices {
   readonly compatibility: Compatibility;
 }
 
+export interface VirtualHostLimits {
+  /** Connections that may be open in it together. */
+  readonly maxConnections?: number;
+  readonly maxQueues?: number;
+}
+
 /** What keeps messages: a queue, or a delayed exchange. */
 export interface MessageHolder extends Destination {
   nextSequence: number;
@@ -70,6 +77,7 @@ export class VirtualHost {
   readonly name: string;
   readonly distributor: Distributor;
   readonly deadLetters: DeadLetters;
+  limits: VirtualHostLimits = {};
   /** Grows with every change of exchanges, queues or bindings: whoever keeps a {@link Route} compares it. */
   topologyVersion = 1;
   private readonly services: VirtualHostServices;
@@ -146,9 +154,11 @@ export class VirtualHost {
     return this.queues.values();
   }
 
-  /** Delayed exchanges with what they hold. */
-  get allDelayed(): ReadonlyMap<Exchange, DelayedMessages> {
-    return this.delays;
+  /** Messages that delayed exchanges hold. */
+  get delayedCount(): number {
+    let count = 0;
+    for (const { messageCount } of this.delays.values()) count += messageCount;
+    return count;
   }
 
   /** Queues, and what delayed exchanges hold. */
@@ -291,13 +301,19 @@ export class VirtualHost {
     return exchange;
   }
 
+  /** Where routing keys have permissions of their own. */
+  isTopicExchange(name: string): boolean {
+    return this.exchanges.get(name)?.routesByTopic === true;
+  }
+
   /** Declaring what exists is fine if it is the same. @throws ChannelError 403, 406; ConnectionError 503 */
-  declareExchange(name: string, type: string, options: ExchangeOptions): void {
+  declareExchange(name: string, type: string, options: ExchangeOptions, permissions: Permissions): void {
     refuseDefaultExchange(name);
     const typeName = exchangeTypeNames.find((known) => known === type);
     if (typeName === undefined) {
       throw new ConnectionError(ReplyCode.CommandInvalid, `unknown exchange type '${type}'`);
     }
+    permissions.assertConfigure("exchange", name);
     const existing = this.exchanges.get(name);
     if (existing) {
       const scope = `exchange '${name}' in vhost '${this.name}'`;
@@ -310,6 +326,7 @@ export class VirtualHost {
       return;
     }
     refuseReservedName("exchange", name);
+    permissions.assertAlternate(name, options.arguments);
     this.assertExchangeArguments(name, typeName, options.arguments);
     const exchange = new Exchange(name, typeName, options);
     this.exchanges.set(name, exchange);
@@ -365,7 +382,7 @@ export class VirtualHost {
   }
 
   /** Deleting what does not exist is fine. @throws ChannelError 403, 406 */
-  deleteExchange(name: string, ifUnused: boolean): void {
+  deleteExchange(name: string, ifUnused: boolean, permissions: Permissions): void {
     refuseDefaultExchange(name);
     if (name.startsWith("amq.")) {
       throw new ChannelError(
@@ -373,6 +390,7 @@ export class VirtualHost {
         `deletion of system exchange '${name}' in vhost '${this.name}' not allowed`,
       );
     }
+    permissions.assertConfigure("exchange", name);
     const exchange = this.exchanges.get(name);
     if (!exchange) return;
     if (ifUnused && exchange.bindingCount > 0) {
@@ -396,17 +414,20 @@ export class VirtualHost {
    * Declares a queue for a connection; an empty name asks for a generated one.
    * @throws ChannelError 403, 405, 406
    */
-  declareQueue(name: string, options: QueueOptions, connection: object): Queue {
+  declareQueue(name: string, options: QueueOptions, connection: object, permissions: Permissions): Queue {
     // Before looking whether it exists: RabbitMQ refuses even its own generated names here.
     refuseReservedName("queue", name);
+    const queueName = name === "" ? generateName("amq.gen-") : name;
+    permissions.assertConfigure("queue", queueName);
     const existing = this.queues.get(name);
     if (existing) {
       this.assertAccess(existing, connection);
       this.assertSameQueue(existing, options);
       return existing;
     }
+    this.assertQueueLimit(queueName);
+    permissions.assertDeadLetters(queueName, options.arguments);
     assertQueueArguments(name, options, this.name, this.services.compatibility);
-    const queueName = name === "" ? generateName("amq.gen-") : name;
     const queue = new Queue(this.durable.nextQueueId(), queueName, options, this.environment);
     this.queues.set(queueName, queue);
     this.durable.queueDeclared(queue);
@@ -430,6 +451,13 @@ export class VirtualHost {
 
   get queueCount(): number {
     return this.queues.size;
+  }
+
+  /** Deletes everything, for a virtual host that is deleted itself. */
+  clear(): void {
+    for (const exchange of this.exchanges.values()) this.removeExchange(exchange);
+    for (const queue of this.queues.values()) this.deleteQueue(queue);
+    this.stop();
   }
 
   /** The connection is gone, and with it its exclusive queues. */
@@ -554,6 +582,15 @@ export class VirtualHost {
     const owned = this.exclusive.get(exclusiveOwner);
     if (owned) owned.add(queue);
     else this.exclusive.set(exclusiveOwner, new Set([queue]));
+  }
+
+  private assertQueueLimit(queueName: string): void {
+    const { maxQueues = Number.POSITIVE_INFINITY } = this.limits;
+    if (this.queues.size < maxQueues) return;
+    throw new ChannelError(
+      ReplyCode.PreconditionFailed,
+      `cannot declare queue '${queueName}': queue limit in vhost '${this.name}' (${maxQueues}) is reached`,
+    );
   }
 
   private assertAccess(queue: Queue, connection: object): void {

@@ -37,7 +37,7 @@ export const settings: readonly Setting[] = [
   setting("httpPort", "--http-port <number>", "HTTP port; 0 takes any free one", 15_672, port),
   setting("host", "--host <address>", "address to listen on", "127.0.0.1", text),
   setting("data", "--data <dir>", "data directory", "warren-data", text),
-  setting("user", "--user <name>", "the first user", "guest", text, "RABBITMQ_DEFAULT_USER"),
+  setting("user", "--user <name>", "who can always log in", "guest", text, "RABBITMQ_DEFAULT_USER"),
   setting("password", "--password <text>", "and its password", "guest", text, "RABBITMQ_DEFAULT_PASS"),
   setting("memory", "--memory", "keep everything in memory: nothing survives a restart", false, flag),
   setting("memoryLimit", "--memory-limit <size>", "of messages; publishers wait beyond", undefined, size),

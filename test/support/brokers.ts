@@ -4,6 +4,7 @@ import { randomUUID } from "node:crypto";
 import { connect, type Channel, type ChannelModel } from "amqplib";
 import { afterAll, beforeAll, describe, inject, onTestFinished } from "vitest";
 import { startBroker } from "../../src/broker/index.ts";
+import { rabbitmqAdmin, type Admin } from "./rabbitmq-admin.ts";
 import { selectedBrokers, type BrokerName } from "./broker-selection.ts";
 
 /** Where a broker is, and who may use it. */
@@ -18,6 +19,8 @@ export interface BrokerAddress {
 
 export interface BrokerUnderTest extends BrokerAddress {
   readonly name: BrokerName;
+  /** Users, permissions, virtual hosts and limits. */
+  readonly admin: Admin;
   /** A connection for looking at the broker beside the client under test. */
   readonly observer: ChannelModel;
   /** A queue name no other test uses; what bears it at the end of the test is deleted. */
@@ -55,15 +58,16 @@ async function start(name: BrokerName): Promise<StartedBroker> {
   if (name === "rabbitmq") {
     const url = inject("rabbitmqUrl");
     if (!url) throw new Error("the global set-up started no RabbitMQ");
-    return observe(name, url, async () => {});
+    return observe(name, url, rabbitmqAdmin(inject("rabbitmqEnvironment")), async () => {});
   }
   const warren = await startBroker({ port: 0 });
-  return observe(name, warren.url, () => warren.stop());
+  return observe(name, warren.url, warren.admin, () => warren.stop());
 }
 
 async function observe(
   name: BrokerName,
   url: string,
+  admin: Admin,
   stopBroker: () => Promise<void>,
 ): Promise<StartedBroker> {
   const address = addressOf(url);
@@ -74,6 +78,7 @@ async function observe(
   const broker: BrokerUnderTest = {
     name,
     ...address,
+    admin,
     observer,
     queueName(purpose) {
       const queue = uniqueName(purpose);

@@ -9,10 +9,13 @@ declare module "vitest" {
   export interface ProvidedContext {
     /** Undefined when WARREN_TEST_BROKERS leaves RabbitMQ out. */
     rabbitmqUrl: string | undefined;
+    /** What a `rabbitmqctl` needs to find that RabbitMQ; undefined when the tests have not started it. */
+    rabbitmqEnvironment: Record<string, string> | undefined;
   }
 }
 
 export default async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
+  project.provide("rabbitmqEnvironment", undefined);
   if (!selectedBrokers.includes("rabbitmq")) {
     project.provide("rabbitmqUrl", undefined);
     return undefined;
@@ -23,5 +26,6 @@ export default async function setup(project: TestProject): Promise<(() => Promis
   }
   const rabbitmq = await startRabbitmq();
   project.provide("rabbitmqUrl", rabbitmq.url);
+  project.provide("rabbitmqEnvironment", { ...rabbitmq.environment });
   return () => rabbitmq.stop();
 }

@@ -40,6 +40,12 @@ export function findRabbitmqServer(): string | undefined {
   return existsSync(debianRabbitmqServer) ? debianRabbitmqServer : findOnPath("rabbitmq-server");
 }
 
+/** RabbitMQ's command line, for this user: Debian's /usr/sbin/rabbitmqctl becomes another. */
+export function findRabbitmqctl(): string | undefined {
+  const debian = "/usr/lib/rabbitmq/bin/rabbitmqctl";
+  return existsSync(debian) ? debian : findOnPath("rabbitmqctl");
+}
+
 /** One missing peer: the Debian packages that have it, and the same in words for other systems. */
 export interface MissingPeer {
   debianPackages: readonly string[];

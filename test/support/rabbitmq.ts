@@ -28,6 +28,8 @@ export interface RunningRabbitmq {
   readonly port: number;
   /** The process that does the work (`beam.smp`), for readings from /proc. */
   readonly pid: number;
+  /** What a `rabbitmqctl` needs to find this server. */
+  readonly environment: Readonly<Record<string, string>>;
   /** Stops the server in order and starts it again with what it has kept, on the same port. */
   restart(): Promise<void>;
   /** Runs `rabbitmqctl` with these arguments. */
@@ -101,6 +103,7 @@ export async function startRabbitmq(): Promise<RunningRabbitmq> {
       get pid() {
         return server.pid!;
       },
+      environment,
       restart,
       control,
       stop,
@@ -123,7 +126,7 @@ interface Ports {
   epmdPort: number;
 }
 
-function serverEnvironment(directory: string, ports: Ports): NodeJS.ProcessEnv {
+function serverEnvironment(directory: string, ports: Ports): Record<string, string> {
   const configFile = join(directory, "rabbitmq.conf");
   writeFileSync(
     configFile,
@@ -139,7 +142,7 @@ function serverEnvironment(directory: string, ports: Ports): NodeJS.ProcessEnv {
   writeFileSync(pluginsFile, "[].\n");
 
   return {
-    PATH: process.env["PATH"],
+    PATH: process.env["PATH"]!,
     LANG: "C.UTF-8",
     HOME: directory, // where the Erlang cookie is made
     ERL_EPMD_PORT: String(ports.epmdPort),

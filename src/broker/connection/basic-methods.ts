@@ -156,7 +156,9 @@ function consume(channel: Channel, method: MethodOf<typeof MethodId.BasicConsume
     throw new ConnectionError(ReplyCode.NotAllowed, `attempt to reuse consumer tag '${method.consumerTag}'`);
   }
   if (method.queue === replyTo) return consumeReplies(channel, method);
-  const queue = channel.vhost.queueFor(queueName(channel, method.queue), channel.connection);
+  const name = queueName(channel, method.queue);
+  channel.connection.permissions.assertRead("queue", name);
+  const queue = channel.vhost.queueFor(name, channel.connection);
   const { type, singleActiveConsumer } = queue.settings;
   const cannotExclude = method.exclusive && (singleActiveConsumer || queue.consumerCount > 0);
   if (queue.hasExclusiveConsumer || cannotExclude) {
@@ -225,7 +227,9 @@ function cancel(channel: Channel, method: MethodOf<typeof MethodId.BasicCancel>)
 }
 
 function get(channel: Channel, method: MethodOf<typeof MethodId.BasicGet>): void {
-  const queue = channel.vhost.queueFor(queueName(channel, method.queue), channel.connection);
+  const name = queueName(channel, method.queue);
+  channel.connection.permissions.assertRead("queue", name);
+  const queue = channel.vhost.queueFor(name, channel.connection);
   const taken = queue.take();
   if (taken === null) {
     channel.send({ id: MethodId.BasicGetEmpty });

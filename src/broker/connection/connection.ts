@@ -16,12 +16,14 @@ import {
   ReplyCode,
   type Method,
 } from "../../wire/index.ts";
-import type { Users } from "../auth/index.ts";
+import { Permissions, type AccessRules, type Logins, type Users } from "../auth/index.ts";
 import { ChannelError, ConnectionError, replyText } from "../errors.ts";
 import type { Definitions, MessageStore } from "../storage/index.ts";
 import type { GateWaiter, PublishGate } from "../publish-gate.ts";
+import type { OpenConnections } from "../open-connections.ts";
 import type { Compatibility } from "../queue-arguments.ts";
 import type { VirtualHost } from "../virtual-host.ts";
+import type { VirtualHosts } from "../virtual-hosts.ts";
 import { acknowledge } from "./basic-methods.ts";
 import type { BufferPool } from "./buffer-pool.ts";
 import { Channel, type ChannelConnection } from "./channel.ts";
@@ -38,17 +40,18 @@ export interface ConnectionContext {
   readonly clock: Clock;
   readonly log: Logger;
   readonly users: Users;
+  readonly rules: AccessRules;
+  readonly logins: Logins;
   readonly store: MessageStore;
   readonly definitions: Definitions;
   readonly gate: PublishGate;
-  readonly virtualHosts: ReadonlyMap<string, VirtualHost>;
+  readonly virtualHosts: VirtualHosts;
+  readonly connections: OpenConnections;
   readonly outputBuffers: BufferPool;
   readonly reading: ReadResources;
   readonly staticReads: boolean;
   readonly limits: ConnectionLimits;
   readonly compatibility: Compatibility;
-  /** Accepted from loopback only. */
-  readonly loopbackUser: string | undefined;
   connectionEnded(connection: Connection): void;
 }
 
@@ -80,6 +83,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
   readonly maxMessageBytes: number;
   vhost!: VirtualHost;
   user = "";
+  permissions!: Permissions;
   wantsCancelNotify = false;
   /** The client asked to be told of alarms that stop it. */
   private wantsBlocked = false;
@@ -112,7 +116,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
   constructor(accepted: Socket, context: ConnectionContext) {
     this.context = context;
     this.peer = `${accepted.remoteAddress}:${accepted.remotePort}`;
-    const fromLoopback = isLoopback(accepted.remoteAddress);
+    const address = accepted.remoteAddress ?? "";
     this.reader = new SocketReader(accepted, context.reading, context.staticReads);
     this.socket = this.reader.socket;
     this.socket.setNoDelay(true);
@@ -124,7 +128,8 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
     this.maxMessageBytes = context.limits.maxMessageBytes;
     this.frameMax = context.limits.frameMax;
     this.output = new Output(this.socket, context.reading.turn, context.outputBuffers, this);
-    this.handshake = new Handshake(context, this.output, fromLoopback);
+    const origin = { address, isLoopback: isLoopback(address) };
+    this.handshake = new Handshake(context, this.output, origin, (refusal) => this.loginSettled(refusal));
     this.heartbeat = new Heartbeat(context.clock, this.output, this.reader, (seconds) => {
       this.log.warn({ peer: this.peer }, `missed heartbeats from client, timeout: ${seconds}s`);
       this.socket.destroy();
@@ -239,6 +244,14 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
     const transaction = this.channels.get(view.getUint16(at + 1))?.transaction;
     // What only settles may use what is kept for that.
     return !transaction || transaction.mostLogBytes === 0 || this.gate.hasRoomFor(transaction.mostLogBytes);
+  }
+
+  get isOpen(): boolean {
+    return this.state === "open";
+  }
+
+  get channelCount(): number {
+    return this.channels.size;
   }
 
   get holdsDeliveries(): boolean {
@@ -389,7 +402,15 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
     // RabbitMQ names no method when it refuses a login.
     if (method.id === MethodId.ConnectionStartOk) this.currentMethod = 0;
     if (this.handshake.handle(method)) this.opened(this.handshake.result());
+    else if (this.handshake.isAuthenticating) this.reader.hold("login");
     else if (method.id === MethodId.ConnectionTuneOk) this.applyTuning(this.handshake.tuning!);
+  }
+
+  /** Whether the client is who it says may take a while. */
+  private loginSettled(refusal: ConnectionError | undefined): void {
+    if (this.state !== "handshake") return;
+    if (refusal) this.fail(refusal);
+    this.goOn("login");
   }
 
   private applyTuning(tuning: Tuning): void {
@@ -403,6 +424,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
     this.deadline.cancel();
     this.vhost = result.vhost;
     this.user = result.user;
+    this.permissions = new Permissions(this.context.rules, result.user, result.vhost.name);
     this.wantsCancelNotify = result.wantsCancelNotify;
     this.wantsBlocked = result.wantsBlocked;
     this.state = "open";
@@ -430,9 +452,21 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
         `number of channels opened (${this.channels.size}) has reached the negotiated channel_max (${this.channelMax})`,
       );
     }
+    this.assertChannelLimit();
     const channel = new Channel(channelId, this);
     this.channels.set(channelId, channel);
     channel.send({ id: MethodId.ChannelOpenOk });
+  }
+
+  private assertChannelLimit(): void {
+    const { maxChannels } = this.context.users.get(this.user)?.limits ?? {};
+    if (maxChannels === undefined || this.context.connections.channelsOf(this.user) < maxChannels) return;
+    // RabbitMQ names no method here.
+    this.currentMethod = 0;
+    throw new ConnectionError(
+      ReplyCode.NotAllowed,
+      `number of channels opened for user '${this.user}' has reached the maximum allowed user limit of (${maxChannels})`,
+    );
   }
 
   private openChannel(channelId: number, methodId: number): Channel {
@@ -478,8 +512,11 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
     this.reader.outpacing = true;
   }
 
-  /** Closes the connection from our side: tells the client why, waits for its close-ok, then ends the socket. */
-  close(code: ReplyCode, text: string): void {
+  /**
+   * Closes the connection from our side: tells the client why and because of which method, if any, waits for its close-ok,
+   * then ends the socket.
+   */
+  close(code: ReplyCode, text: string, methodId = 0): void {
     if (this.state === "ended" || this.state === "closing") return;
     if (this.state === "protocol-header") {
       this.socket.destroy();
@@ -489,14 +526,16 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
       id: MethodId.ConnectionClose,
       replyCode: code,
       replyText: replyText(code, text),
-      classId: this.currentMethod >>> 16,
-      methodId: this.currentMethod & 0xffff,
+      classId: methodId >>> 16,
+      methodId: methodId & 0xffff,
     });
     this.release();
     this.state = "closing";
     // Read on: all but the client's answer is passed over.
     this.gate.forget(this);
+    this.handshake.abandon();
     this.reader.release("publishing");
+    this.reader.release("login");
     this.deadline.cancel();
     this.deadline = this.context.clock.after(closeTimeoutMs, () => this.socket.destroy());
   }
@@ -580,7 +619,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
       this.state = "ended";
       this.socket.destroy();
     } else {
-      this.close(code, message);
+      this.close(code, message, this.currentMethod);
     }
   }
 
@@ -613,6 +652,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
     if (this.state !== "ended") this.log.debug({ peer: this.peer, state: this.state }, "connection lost");
     this.release();
     this.state = "ended";
+    this.handshake.abandon();
     this.deadline.cancel();
     this.heartbeat.stop();
     this.output.flush();
@@ -621,6 +661,6 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
   }
 }
 
-function isLoopback(address: string | undefined): boolean {
-  return address === "::1" || /^(::ffff:)?127\./.test(address ?? "");
+function isLoopback(address: string): boolean {
+  return address === "::1" || /^(::ffff:)?127\./.test(address);
 }

@@ -7,7 +7,7 @@ import {
   type FieldValue,
   type Method,
 } from "../../wire/index.ts";
-import { readCredentials, saslMechanisms } from "../auth/index.ts";
+import { readCredentials, saslMechanisms, type Origin } from "../auth/index.ts";
 import { ConnectionError } from "../errors.ts";
 import type { VirtualHost } from "../virtual-host.ts";
 import type { ConnectionContext } from "./connection.ts";
@@ -20,9 +20,8 @@ export interface Tuning {
   readonly heartbeatSeconds: number;
 }
 
-type Step = "start-ok" | "tune-ok" | "open" | "done";
+type Step = "start-ok" | "authenticating" | "tune-ok" | "open" | "done";
 
-/** From the protocol header to connection.open-ok: authentication, tuning, choice of the virtual host. */
 /** What a login has settled. */
 export interface LoggedIn {
   readonly vhost: VirtualHost;
@@ -33,20 +32,40 @@ export interface LoggedIn {
   readonly wantsBlocked: boolean;
 }
 
+/** From the protocol header to connection.open-ok: authentication, tuning, choice of the virtual host. */
 export class Handshake {
   tuning: Tuning | undefined;
   private readonly context: ConnectionContext;
   private readonly output: Output;
-  private readonly fromLoopback: boolean;
+  private readonly origin: Origin;
+  private readonly loginSettled: (refusal?: ConnectionError) => void;
   private step: Step = "start-ok";
   private clientCapabilities: FieldTable = new Map();
   private user = "";
   private vhost: VirtualHost | undefined;
+  private callOff: (() => void) | undefined;
 
-  constructor(context: ConnectionContext, output: Output, fromLoopback: boolean) {
+  /** Calls `loginSettled` when it is known whether the client is who it says, with the refusal if it is not. */
+  constructor(
+    context: ConnectionContext,
+    output: Output,
+    origin: Origin,
+    loginSettled: (refusal?: ConnectionError) => void,
+  ) {
     this.context = context;
     this.output = output;
-    this.fromLoopback = fromLoopback;
+    this.origin = origin;
+    this.loginSettled = loginSettled;
+  }
+
+  /** It is being found out who the client is: nothing more can be handled until then. */
+  get isAuthenticating(): boolean {
+    return this.step === "authenticating";
+  }
+
+  /** The connection ends: nobody waits for the login any more. */
+  abandon(): void {
+    this.callOff?.();
   }
 
   /**
@@ -54,7 +73,8 @@ export class Handshake {
    * connection.close at that point. https://www.rabbitmq.com/docs/auth-notification
    */
   get hangsUpSilently(): boolean {
-    return this.step === "start-ok" && !this.clientCan("authentication_failure_close");
+    const isLoggingIn = this.step === "start-ok" || this.step === "authenticating";
+    return isLoggingIn && !this.clientCan("authentication_failure_close");
   }
 
   start(): void {
@@ -68,7 +88,7 @@ export class Handshake {
     });
   }
 
-  /** Takes the client's next step; true when the connection is open. @throws ConnectionError 403, 503, 530 */
+  /** Takes the client's next step; true when the connection is open. @throws ConnectionError 403, 504, 530 */
   handle(method: Method): boolean {
     if (this.step === "start-ok" && method.id === MethodId.ConnectionStartOk) {
       this.startOk(method);
@@ -103,19 +123,15 @@ export class Handshake {
         `unsupported authentication mechanism '${method.mechanism}'; offered are ${saslMechanisms}`,
       );
     }
-    const { user, password } = credentials;
-    const isGuestFromAfar = user === this.context.loopbackUser && !this.fromLoopback;
-    if (isGuestFromAfar) {
-      this.context.log.warn(
-        { user },
-        `user '${user}' may only log in from this machine: create another user`,
-      );
-    }
-    if (isGuestFromAfar || !this.context.users.verify(user, password)) {
-      throw refused(
-        `Login was refused using authentication mechanism ${method.mechanism}. For details see the broker logfile.`,
-      );
-    }
+    this.step = "authenticating";
+    this.callOff = this.context.logins.attempt(credentials, this.origin, (isAccepted) => {
+      this.callOff = undefined;
+      if (isAccepted) this.accepted(credentials.user);
+      this.loginSettled(isAccepted ? undefined : loginRefused(method.mechanism));
+    });
+  }
+
+  private accepted(user: string): void {
     this.user = user;
     this.step = "tune-ok";
     const { channelMax, frameMax, heartbeatSeconds } = this.context.limits;
@@ -132,10 +148,30 @@ export class Handshake {
 
   private open(name: string): void {
     const vhost = this.context.virtualHosts.get(name);
-    if (!vhost) throw new ConnectionError(ReplyCode.NotAllowed, `vhost ${name} not found`);
+    if (!vhost) throw notAllowed(`vhost ${name} not found`);
+    this.assertConnectionLimits(vhost);
+    if (!this.context.rules.permission(this.user, name)) throw notAllowed(this.refusedVhost(name));
     this.vhost = vhost;
     this.step = "done";
     this.output.method(0, { id: MethodId.ConnectionOpenOk });
+  }
+
+  /** Those of the virtual host come first, even for who may not open it. */
+  private assertConnectionLimits({ name, limits }: VirtualHost): void {
+    const { connections, users } = this.context;
+    if (isReached(limits.maxConnections, connections.ofVhost(name))) {
+      throw notAllowed(`${this.refusedVhost(name)}: connection limit (${limits.maxConnections}) is reached`);
+    }
+    const { maxConnections } = users.get(this.user)?.limits ?? {};
+    if (isReached(maxConnections, connections.ofUser(this.user))) {
+      throw notAllowed(
+        `connection refused for user '${this.user}': user connection limit (${maxConnections}) is reached`,
+      );
+    }
+  }
+
+  private refusedVhost(name: string): string {
+    return `access to vhost '${name}' refused for user '${this.user}'`;
   }
 
   private clientCan(capability: string): boolean {
@@ -160,6 +196,20 @@ function negotiated(what: string, wanted: number, offered: number, least: number
     );
   }
   return wanted;
+}
+
+function isReached(limit: number | undefined, open: Iterable<unknown>): boolean {
+  return limit !== undefined && [...open].length >= limit;
+}
+
+function notAllowed(text: string): ConnectionError {
+  return new ConnectionError(ReplyCode.NotAllowed, text);
+}
+
+function loginRefused(mechanism: string): ConnectionError {
+  return refused(
+    `Login was refused using authentication mechanism ${mechanism}. For details see the broker logfile.`,
+  );
 }
 
 function refused(text: string): ConnectionError {

@@ -15,6 +15,7 @@ import {
   sameBytes,
   type FieldTable,
 } from "../../wire/index.ts";
+import type { Permissions } from "../auth/index.ts";
 import { ChannelError } from "../errors.ts";
 import type { Clock } from "../../base/index.ts";
 import type { Route } from "../route-cache.ts";
@@ -42,6 +43,7 @@ export interface PublisherOwner {
   /** The user who logged in. */
   readonly user: string;
   readonly clock: Clock;
+  readonly permissions: Permissions;
   /** What was published piles up before consumers that are there. */
   outpacing(): void;
 }
@@ -266,13 +268,24 @@ export class Publisher implements CommitWaiter {
     const exchange = shortstr(message.bytes, message.routeAt);
     const routingKey = shortstr(message.bytes, message.routeAt + 1 + message.bytes[message.routeAt]);
     const keys = [...new Set([routingKey, ...copyKeys(headers).map(({ key }) => key)])];
-    const route = { ...this.vhost.routeByKeys(exchange, keys, () => headers), version: -1 };
+    const route = this.permitted(exchange, routingKey, () =>
+      this.vhost.routeByKeys(exchange, keys, () => headers),
+    );
     if (headers.has("BCC")) properties.headers = new Map([...headers].filter(([key]) => key !== "BCC"));
     const rewritten = composeMessage(message, properties);
     const { bytes, view, propertiesAt, propertiesLength } = rewritten;
     this.scan.scan(bytes, view, propertiesAt, propertiesAt + propertiesLength);
     const isMortal = this.scan.expirationAt >= 0;
-    this.accept(route, rewritten, properties.deliveryMode === 2, mandatory, isMortal);
+    this.accept({ ...route, version: -1 }, rewritten, properties.deliveryMode === 2, mandatory, isMortal);
+  }
+
+  /** In RabbitMQ's order: an exchange that is missing is told of before its topics. @throws ChannelError 403, 404 */
+  private permitted(exchange: string, routingKey: string, route: () => Route): Route {
+    const { permissions } = this.owner;
+    permissions.assertWrite("exchange", exchange);
+    const found = route();
+    if (this.vhost.isTopicExchange(exchange)) permissions.assertWriteTopic(exchange, routingKey);
+    return found;
   }
 
   private routeOf(message: MessageView): Route {
@@ -286,7 +299,9 @@ export class Publisher implements CommitWaiter {
     }
     const exchange = shortstr(bytes, routeAt);
     const routingKey = shortstr(bytes, routeAt + 1 + bytes[routeAt]);
-    const route = this.vhost.route(exchange, routingKey, () => this.headers(message));
+    const route = this.permitted(exchange, routingKey, () =>
+      this.vhost.route(exchange, routingKey, () => this.headers(message)),
+    );
     this.route = route;
     this.routeBytes = bytes.slice(routeAt, routeAt + routeLength);
     return route;
@@ -299,8 +314,10 @@ export class Publisher implements CommitWaiter {
   private routeNow({ message, route, topologyVersion }: KeptPublish): Route {
     if (topologyVersion === this.vhost.topologyVersion) return route;
     const isByName = message.bytes[message.routeAt] === 0 && route.version >= 0;
-    if (isByName) return this.routeOf(message);
-    const names = route.queues.map(({ name }) => name);
+    // Not by routeOf: whether it was permitted counted when it was published.
+    const names = isByName
+      ? [shortstr(message.bytes, message.routeAt + 1)]
+      : route.queues.map(({ name }) => name);
     return { ...route, ...this.vhost.routeByKeys("", names, () => emptyTable) };
   }
 

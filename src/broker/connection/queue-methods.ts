@@ -2,11 +2,13 @@ import { MethodId, ReplyCode, type Method } from "../../wire/index.ts";
 import { ChannelError } from "../errors.ts";
 import { replyTo } from "../virtual-host.ts";
 import { unimplemented, type Channel } from "./channel.ts";
+import { assertMayBind } from "./may-bind.ts";
 import { cleanName } from "./names.ts";
 
 /** Class queue. */
 export function handleQueueMethod(channel: Channel, method: Method): void {
   const { vhost, connection } = channel;
+  const { permissions } = connection;
   switch (method.id) {
     case MethodId.QueueDeclare: {
       const name = cleanName(method.queue);
@@ -17,6 +19,7 @@ export function handleQueueMethod(channel: Channel, method: Method): void {
             name,
             { ...method, exclusiveOwner: method.exclusive ? connection : null },
             connection,
+            permissions,
           );
       queue.used();
       channel.lastQueueName = queue.name;
@@ -33,6 +36,7 @@ export function handleQueueMethod(channel: Channel, method: Method): void {
       const queue = queueName(channel, method.queue);
       // Neither name given: the key is the queue's name as well (AMQP 0-9-1 §1.7.2.3).
       const key = method.queue === "" && method.routingKey === "" ? queue : method.routingKey;
+      assertMayBind(channel, "queue", queue, cleanName(method.exchange), key);
       vhost.bindQueue(queue, cleanName(method.exchange), key, method.arguments, connection);
       if (!method.noWait) channel.send({ id: MethodId.QueueBindOk });
       return;
@@ -40,17 +44,21 @@ export function handleQueueMethod(channel: Channel, method: Method): void {
     case MethodId.QueueUnbind: {
       const queue = queueName(channel, method.queue);
       const key = method.queue === "" && method.routingKey === "" ? queue : method.routingKey;
+      assertMayBind(channel, "queue", queue, cleanName(method.exchange), key);
       vhost.unbindQueue(queue, cleanName(method.exchange), key, method.arguments, connection);
       channel.send({ id: MethodId.QueueUnbindOk });
       return;
     }
     case MethodId.QueuePurge: {
-      const messageCount = vhost.queueFor(queueName(channel, method.queue), connection).purge();
+      const name = queueName(channel, method.queue);
+      permissions.assertRead("queue", name);
+      const messageCount = vhost.queueFor(name, connection).purge();
       if (!method.noWait) channel.send({ id: MethodId.QueuePurgeOk, messageCount });
       return;
     }
     case MethodId.QueueDelete: {
       const name = queueName(channel, method.queue);
+      permissions.assertConfigure("queue", name);
       const messageCount = vhost.deleteQueueNamed(name, connection, method.ifUnused, method.ifEmpty);
       if (!method.noWait) channel.send({ id: MethodId.QueueDeleteOk, messageCount });
       return;

@@ -18,6 +18,8 @@ const smallestSlice = 8 << 10;
 export type HoldReason =
   /** The peer does not read our replies. */
   | "replies"
+  /** It is being found out who the peer is. */
+  | "login"
   /** The next reply needs a commit first. */
   | "commit"
   /** It has something to publish and may not yet. */

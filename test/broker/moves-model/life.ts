@@ -19,6 +19,7 @@ import {
   type FieldTable,
   type FieldValue,
 } from "../../../src/wire/index.ts";
+import { allPermissions } from "../../support/all-permissions.ts";
 import type { FaultyDisk } from "../../support/faulty-disk.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
 import type { Random } from "../../support/random.ts";
@@ -107,7 +108,16 @@ export class Life {
     const output = {
       confirm: (_channel: number, tag: number, multiple: boolean) => this.confirm(tag, multiple),
     } as unknown as Output;
-    this.publisher = new Publisher(1, { vhost, store, output, clock, user: "guest", outpacing() {} });
+    const permissions = allPermissions;
+    this.publisher = new Publisher(1, {
+      vhost,
+      store,
+      output,
+      clock,
+      user: "guest",
+      permissions,
+      outpacing() {},
+    });
     this.publisher.startConfirming();
     for (const queue of vhost.allQueues) this.consumers.set(queue.name, new Consumer(ledger, queue));
   }
@@ -221,9 +231,9 @@ export class Life {
     const { vhost, owner } = this;
     const options = { durable: true, autoDelete: false, internal: false };
     for (const exchange of ["to-retry", "to-work", "to-dead"])
-      vhost.declareExchange(exchange, "fanout", { ...options, arguments: emptyTable });
+      vhost.declareExchange(exchange, "fanout", { ...options, arguments: emptyTable }, allPermissions);
     const table: FieldTable = new Map([["x-delayed-type", text("fanout")]]);
-    vhost.declareExchange("later", "x-delayed-message", { ...options, arguments: table });
+    vhost.declareExchange("later", "x-delayed-message", { ...options, arguments: table }, allPermissions);
     for (const [name, entries] of Object.entries(queues)) {
       const queueArguments = new Map(Object.entries(entries));
       const queueOptions = {
@@ -232,7 +242,7 @@ export class Life {
         exclusiveOwner: null,
         arguments: queueArguments,
       };
-      vhost.declareQueue(name, queueOptions, owner);
+      vhost.declareQueue(name, queueOptions, owner, allPermissions);
     }
     for (const [exchange, queue] of [
       ["to-retry", "retry"],

@@ -3,6 +3,7 @@ import type { Output } from "../../../src/broker/connection/output.ts";
 import { Publisher } from "../../../src/broker/connection/publisher.ts";
 import { redelivered, type Queue, type QueueConsumer } from "../../../src/broker/queues/index.ts";
 import type { CommitWaiter, MessageView } from "../../../src/broker/storage/index.ts";
+import { allPermissions } from "../../support/all-permissions.ts";
 import { difference, type Message } from "./message.ts";
 import type { Life } from "./life.ts";
 import type { Entry, QueueModel } from "./model.ts";
@@ -22,7 +23,9 @@ export class PublisherModel {
     const output = {
       confirm: (_channel: number, tag: number, multiple: boolean) => this.confirm(tag, multiple),
     } as unknown as Output;
-    this.publisher = new Publisher(1, { vhost, store, output, clock, user: "guest", outpacing() {} });
+    const permissions = allPermissions;
+    const owner = { vhost, store, output, clock, user: "guest", permissions, outpacing() {} };
+    this.publisher = new Publisher(1, owner);
     if (isConfirming) this.publisher.startConfirming();
   }
 

@@ -1,6 +1,7 @@
 /** What clients do to exchanges, queues and bindings, in the broker and in the model. */
 import type { ExchangeTypeName } from "../../../src/broker/routing/index.ts";
 import { emptyTable, type FieldTable } from "../../../src/wire/index.ts";
+import { allPermissions } from "../../support/all-permissions.ts";
 import type { Life } from "./life.ts";
 import type { BindingModel } from "./topology-model.ts";
 
@@ -16,7 +17,7 @@ export function declareQueue(life: Life, name: string, kind: QueueKind): void {
     exclusiveOwner,
     arguments: emptyTable,
   };
-  const queue = vhost.declareQueue(name, options, owner);
+  const queue = vhost.declareQueue(name, options, owner, allPermissions);
   if (queue.survives) model.topology.queueDeclared(name, queue.id, entry);
   model.queueDeclared(name, queue.id, queue.survives);
 }
@@ -32,18 +33,14 @@ export function deleteQueue(life: Life, name: string): void {
 export function declareExchange(life: Life, name: string, type: ExchangeTypeName, durable: boolean): void {
   const { model, vhost } = life;
   model.topology.exchangeDeclared(name, { type, durable }, nextEntry(life));
-  vhost.declareExchange(name, type, {
-    durable,
-    autoDelete: false,
-    internal: false,
-    arguments: emptyTable,
-  });
+  const options = { durable, autoDelete: false, internal: false, arguments: emptyTable };
+  vhost.declareExchange(name, type, options, allPermissions);
 }
 
 export function deleteExchange(life: Life, name: string): void {
   const { model, vhost } = life;
   model.topology.exchangeDeleted(name, nextEntry(life));
-  vhost.deleteExchange(name, false);
+  vhost.deleteExchange(name, false, allPermissions);
 }
 
 export function bind(life: Life, binding: BindingModel): void {
