@@ -13,6 +13,9 @@ export interface ServeSettings {
   /** In bytes; undefined leaves the broker's default. */
   memoryLimit: number | undefined;
   diskFreeLimit: number | undefined;
+  /** In milliseconds; 0 is for ever. */
+  consumerTimeout: number;
+  compat: "3" | "4";
   logLevel: "debug" | "info" | "warn" | "error" | "silent";
 }
 
@@ -42,6 +45,14 @@ export const settings: readonly Setting[] = [
   setting("memory", "--memory", "keep everything in memory: nothing survives a restart", false, flag),
   setting("memoryLimit", "--memory-limit <size>", "of messages; publishers wait beyond", undefined, size),
   setting("diskFreeLimit", "--disk-free-limit <size>", "publishers wait below", undefined, size),
+  setting(
+    "consumerTimeout",
+    "--consumer-timeout <ms>",
+    "to acknowledge; 0 is for ever",
+    1_800_000,
+    milliseconds,
+  ),
+  setting("compat", "--compat <version>", "the RabbitMQ whose rules hold, 3 or 4", "3", version),
   setting("logLevel", "--log-level <level>", "debug, info, warn, error or silent", "info", logLevel),
 ];
 
@@ -122,6 +133,16 @@ function size(value: string, origin: string): number {
   }
   const [scale = "b", binary] = (unit ?? "b").toLowerCase();
   return Number(digits) * (binary === "i" ? 1024 : 1000) ** "bkmg".indexOf(scale);
+}
+
+function milliseconds(value: string, origin: string): number {
+  if (/^\d{1,15}$/.test(value)) return Number(value);
+  throw new Error(`${origin}: '${value}' is not a number of milliseconds; give one, such as 60000`);
+}
+
+function version(value: string, origin: string): string {
+  if (value === "3" || value === "4") return value;
+  throw new Error(`${origin}: '${value}' is no version; give 3 or 4`);
 }
 
 function flag(value: string, origin: string): boolean {

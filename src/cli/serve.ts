@@ -35,6 +35,8 @@ async function serve(chosen: ServeSettings, version: string): Promise<void> {
     dataDir: chosen.memory ? undefined : chosen.data,
     memoryLimitBytes: chosen.memoryLimit,
     diskFreeLimitBytes: chosen.diskFreeLimit,
+    consumerTimeoutMs: chosen.consumerTimeout || Number.POSITIVE_INFINITY,
+    compat: chosen.compat,
     logger,
     onStorageFailure: (error) => {
       process.stderr.write(`${error.message}\n`);
