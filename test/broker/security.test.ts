@@ -53,7 +53,7 @@ describeEachBroker("security", (broker) => {
   }
 
   describe("logging in", () => {
-    test("is refused alike for a wrong password, an unknown user and an empty password", async () => {
+    test("b12 is refused alike for a wrong password, an unknown user and an empty password", async () => {
       const { port } = broker();
       expect(await loginReply(port, { user: keeper, password: "wrong", vhost })).toBe(loginRefused);
       expect(await loginReply(port, { user: `nobody-${id}`, vhost })).toBe(loginRefused);

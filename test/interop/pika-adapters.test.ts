@@ -7,7 +7,7 @@ const adapters = ["select", "asyncio", "tornado", "gevent", "twisted"];
 
 describeEachBroker("pika: its adapters", (broker) => {
   for (const adapter of adapters) {
-    test(`${adapter}: publishes with confirms, is returned what is unroutable, consumes, closes`, async () => {
+    test(`b12 ${adapter}: publishes with confirms, is returned what is unroutable, consumes, closes`, async () => {
       const queue = broker().queueName("adapter");
       const program = start(adapter, queue);
       await program.finished();

@@ -24,7 +24,7 @@ export const quorumScenarios: Scenarios = {
     await session.consume("q", "c");
   },
 
-  async "deliveries are counted in a header"(session) {
+  async "b12 a quorum queue counts deliveries in a header"(session) {
     await quorum(session, "q");
     await session.publish("", "q", "bare");
     await session.publish("", "q", "with headers", {

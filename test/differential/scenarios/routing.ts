@@ -8,7 +8,7 @@ const keys = (header: "CC" | "BCC", ...values: string[]): FieldTable =>
   new Map([[header, { type: "array", value: values.map(text) }]]);
 
 export const routingScenarios: Scenarios = {
-  async "what an exchange cannot route goes to its alternate"(session) {
+  async "b12 what an exchange cannot route goes to its alternate"(session) {
     await session.declareExchange("last", "fanout");
     await session.declare("caught");
     await session.bind("caught", "last", "");
