@@ -239,6 +239,12 @@ describe("guessing", () => {
     expect(await loginReply(broker.port, right)).toBe("open");
   });
 
+  test("is not slowed when the options say so", async () => {
+    const { port } = await started({ clock: new ManualClock(), throttleLogins: false });
+    const guess = { user: "guest", password: "guess" };
+    for (let failure = 0; failure < 8; failure++) expect(await loginReply(port, guess)).toBe(refused);
+  });
+
   test("is forgotten after a while", async () => {
     const { broker, clock } = await guarded();
     for (let failure = 0; failure < 5; failure++) await loginReply(broker.port, wrong);
