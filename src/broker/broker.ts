@@ -70,6 +70,11 @@ export interface BrokerOptions {
   compat?: "3" | "4";
   /** How long a client may take to log in, in milliseconds. Default 10 000. */
   handshakeTimeoutMs?: number;
+  /**
+   * Delay logins after repeated failures, by user and address. Default true. Behind a proxy that hides the clients' addresses
+   * one client's mistakes would delay all: `false` there, and let the proxy see to it.
+   */
+  throttleLogins?: boolean;
   /** Where the broker logs. Default: nowhere. */
   logger?: Logger;
   /** For tests. */
@@ -138,6 +143,7 @@ const defaults = {
   heartbeatSeconds: 60,
   handshakeTimeoutMs: 10_000,
   staticReads: true,
+  throttleLogins: true,
   memoryLimitBytes: 0,
   diskFreeLimitBytes: 50_000_000,
   compat: "3" as Compatibility,
@@ -210,7 +216,7 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
   if (!owner && users.addGuestIfNew()) {
     rules.setPermission("guest", "/", { configure: ".*", write: ".*", read: ".*" });
   }
-  const throttle = new LoginThrottle(settings.clock, settings.logger);
+  const throttle = new LoginThrottle(settings.clock, settings.logger, settings.throttleLogins);
   const loopbackUser = owner?.user === "guest" ? undefined : "guest";
   let onEnded: (() => void) | undefined;
   const context: ConnectionContext = {

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { emptyTable, MethodId, type FieldTable, type Method } from "../../src/wire/index.ts";
-import { describeEachBroker } from "../support/brokers.ts";
+import { describeEachAdministeredBroker } from "../support/brokers.ts";
 import { bindQueue, consume, declareExchange, declareQueue } from "../support/methods.ts";
 import { RawClient } from "../support/raw-client.ts";
 import { loginReply, nextWord, replyTo, type Account, type Action } from "../support/refusals.ts";
@@ -15,7 +15,7 @@ const loginRefused =
 // rabbitmqctl takes a second or two on an idle machine, and a test calls it several times.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 180_000 });
 
-describeEachBroker("security", (broker) => {
+describeEachAdministeredBroker("security", (broker) => {
   const id = randomUUID().slice(0, 8);
   const vhost = `yard-${id}`;
   /** May do everything in the virtual host. */

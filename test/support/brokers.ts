@@ -33,11 +33,20 @@ export interface BrokerUnderTest extends BrokerAddress {
  * Defines the same suite for every selected broker. Warren is started for each suite; RabbitMQ takes
  * seconds to start, so all share one and keep apart by their names.
  */
-export function describeEachBroker(
-  title: string,
-  suite: (broker: () => BrokerUnderTest, name: BrokerName) => void,
-): void {
-  for (const name of selectedBrokers) {
+export function describeEachBroker(title: string, suite: Suite): void {
+  describeBrokers(selectedBrokers, title, suite);
+}
+
+/** The same for a suite that uses {@link BrokerUnderTest.admin}: not for a RabbitMQ that the tests have not started. */
+export function describeEachAdministeredBroker(title: string, suite: Suite): void {
+  const isInReach = (name: BrokerName): boolean => name === "warren" || !!inject("rabbitmqEnvironment");
+  describeBrokers(selectedBrokers.filter(isInReach), title, suite);
+}
+
+type Suite = (broker: () => BrokerUnderTest, name: BrokerName) => void;
+
+function describeBrokers(names: readonly BrokerName[], title: string, suite: Suite): void {
+  for (const name of names) {
     describe(`${title} [${name}]`, () => {
       let started: StartedBroker | undefined;
       beforeAll(async () => {

@@ -5,7 +5,7 @@ import { ManualClock } from "../support/manual-clock.ts";
 
 function throttled(): { throttle: LoginThrottle; clock: ManualClock } {
   const clock = new ManualClock();
-  const throttle = new LoginThrottle(clock, silentLogger);
+  const throttle = new LoginThrottle(clock, silentLogger, true);
   for (let failure = 0; failure < 5; failure++) throttle.failed("ada", "10.0.0.1");
   return { throttle, clock };
 }

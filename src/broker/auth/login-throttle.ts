@@ -29,11 +29,13 @@ export class LoginThrottle {
   private readonly addresses = new Map<string, Line>();
   /** Users who have logged in from their address: what others do there does not hold them up. */
   private readonly trusted = new Set<string>();
+  private readonly isOn: boolean;
   private sweep: Timer | undefined;
 
-  constructor(clock: Clock, log: Logger) {
+  constructor(clock: Clock, log: Logger, isOn: boolean) {
     this.clock = clock;
     this.log = log;
+    this.isOn = isOn;
   }
 
   /** Calls `pass` when an attempt may be made: at once, as a rule. Gives back what calls it off. */
@@ -51,6 +53,7 @@ export class LoginThrottle {
   }
 
   failed(user: string, address: string): void {
+    if (!this.isOn) return;
     const line = this.lineFor(this.users, keyOf(user, address), userPace);
     if (line.failed()) {
       this.log.warn({ user, address }, "too many failed logins of this user: further attempts are delayed");

@@ -12,10 +12,10 @@ export interface PasswordHash {
   readonly hash: string;
 }
 
-/** Nobody's password is behind this one: what a login of an unknown user is compared with, so that it takes as long. */
+/** No password is behind this one: what a login of an unknown user is compared with, so that it takes as long. */
 export const decoy: PasswordHash = {
   algorithm: "argon2id",
-  hash: "$argon2id$v=19$m=19456,t=2,p=1$oWmPAo8627vZen5w/8v2lg$fhK38+zfgt6xgJKTHvHAcnFqErvqCKODmY2D7cyi1fR",
+  hash: "$argon2id$v=19$m=19456,t=2,p=1$oWmPAo8627vZen5w/8v2lg$k0fW9+zfgt6xgJKTHvHAcnFqErvqCKODmY2D7cyi1fQ",
 };
 
 /**
