@@ -95,8 +95,8 @@ describeEachBroker("amqp-tools: the C client", (broker) => {
   test("a command that fails leaves its message to the queue", async () => {
     const queue = await declareQueue(broker(), "failing");
     succeeded(await runAmqpTool(broker(), "amqp-publish", ["-r", queue, "-b", "once"]));
-    // It reads its input: the tool may die of SIGPIPE otherwise.
-    const command = ["sh", "-c", "cat > /dev/null; false"];
+    // It reads its input, which is no command: of one that does not read it, the tool may die (SIGPIPE).
+    const command = ["sh"];
     const failed = await runAmqpTool(broker(), "amqp-consume", [
       "-q",
       queue,
