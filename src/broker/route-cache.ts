@@ -5,7 +5,7 @@ import type { MessageView } from "./storage/index.ts";
 /** Where messages with one exchange and routing key go, until the topology changes. */
 export interface Route {
   readonly queues: readonly Queue[];
-  /** All queues are plain: nothing of the message matters to them but that it is one. */
+  /** There are queues, all of them plain, and nothing else that the message goes to. */
   readonly isPlain: boolean;
   /** The virtual host's `topologyVersion` for which this holds; -1 when it holds for one message only. */
   readonly version: number;

@@ -239,7 +239,7 @@ export class VirtualHost {
       if (consumer) (replyConsumers ??= new Set()).add(consumer);
     }
     const route = this.routeTo(queues, !isReply);
-    return replyConsumers ? { ...route, replyConsumers: [...replyConsumers] } : route;
+    return replyConsumers ? { ...route, isPlain: false, replyConsumers: [...replyConsumers] } : route;
   }
 
   private routeFrom(start: Exchange, routingKeys: readonly string[], headers: () => FieldTable): Route {
@@ -270,12 +270,12 @@ export class VirtualHost {
       if (next) visited.add(next);
     }
     const route = this.routeTo(queues, cacheable);
-    return delays.length > 0 ? { ...route, delays } : route;
+    return delays.length > 0 ? { ...route, isPlain: false, delays } : route;
   }
 
   private routeTo(queues: ReadonlySet<Queue>, cacheable: boolean): Route {
     const all = [...queues];
-    const isPlain = all.every((queue) => queue.isPlain);
+    const isPlain = all.length > 0 && all.every((queue) => queue.isPlain);
     return { queues: all, isPlain, version: cacheable ? this.topologyVersion : -1 };
   }
 

@@ -32,7 +32,7 @@ import { replyTo, type VirtualHost } from "../virtual-host.ts";
 import type { Output } from "./output.ts";
 import type { KeptPublish, Transaction } from "./transaction.ts";
 
-const noRoute: Route = { queues: [], isPlain: true, version: -1 };
+const noRoute: Route = { queues: [], isPlain: false, version: -1 };
 /** RabbitMQ's limit for times: ten years. */
 const mostExpirationMs = 315_360_000_000;
 
@@ -207,31 +207,34 @@ export class Publisher implements CommitWaiter {
     mandatory: boolean,
     isMortal: boolean,
   ): void {
-    const { queues } = route;
-    const { distributor } = this.vhost;
-    let outcome = 0;
-    if (queues.length > 0) {
-      outcome =
-        route.isPlain && !isMortal
-          ? distributor.toPlain(queues, message, persistent)
-          : distributor.toAny(queues, message, persistent, this.particulars(message));
-    }
-    if (route.delays !== undefined) {
-      for (const { messages, delayMs } of route.delays) {
-        messages.add(message, persistent, delayMs);
-        if (persistent && messages.survives) outcome |= Outcome.Logged;
-      }
-    } else if (queues.length === 0 && mandatory) {
-      // A reply is no less returned for being delivered, as in RabbitMQ: a consumer is no queue.
-      this.returnUnroutable(message);
-    }
-    if (route.replyConsumers !== undefined) {
-      for (const consumer of route.replyConsumers) consumer.deliverReply(message);
-    }
+    const outcome =
+      route.isPlain && !isMortal
+        ? this.vhost.distributor.toPlain(route.queues, message, persistent)
+        : this.sendParticular(route, message, persistent, mandatory);
     if (outcome === 0) return;
     if (outcome & Outcome.Logged) this.storedOnDisk = true;
     if (outcome & Outcome.Behind) this.owner.outpacing();
     if (outcome & Outcome.Refused && this.confirming) this.refused.push(this.published);
+  }
+
+  /** Sends what is not just a message for plain queues. */
+  private sendParticular(
+    { queues, delays, replyConsumers }: Route,
+    message: MessageView,
+    persistent: boolean,
+    mandatory: boolean,
+  ): number {
+    let outcome = 0;
+    if (queues.length > 0)
+      outcome = this.vhost.distributor.toAny(queues, message, persistent, this.particulars(message));
+    for (const { messages, delayMs } of delays ?? []) {
+      messages.add(message, persistent, delayMs);
+      if (persistent && messages.survives) outcome |= Outcome.Logged;
+    }
+    // A reply is no less returned for being delivered, as in RabbitMQ: a consumer is no queue.
+    if (queues.length === 0 && delays === undefined && mandatory) this.returnUnroutable(message);
+    for (const consumer of replyConsumers ?? []) consumer.deliverReply(message);
+    return outcome;
   }
 
   /** Of the message scanned last. */
@@ -318,7 +321,9 @@ export class Publisher implements CommitWaiter {
     const names = isByName
       ? [shortstr(message.bytes, message.routeAt + 1)]
       : route.queues.map(({ name }) => name);
-    return { ...route, ...this.vhost.routeByKeys("", names, () => emptyTable) };
+    const now = this.vhost.routeByKeys("", names, () => emptyTable);
+    const { delays, replyConsumers } = route;
+    return { ...now, isPlain: now.isPlain && !delays && !replyConsumers, delays, replyConsumers };
   }
 
   private headers(message: MessageView): FieldTable {

@@ -28,7 +28,9 @@ export class ConsumerTurns<T extends TurnTaker> {
 
   /** The next consumer with credit. Those without are parked until they ask to be resumed. */
   next(): T | null {
-    for (const level of this.levels) {
+    const { levels } = this;
+    for (let index = 0; index < levels.length; index++) {
+      const level = levels[index];
       const { active } = level;
       while (active.length > 0) {
         if (level.turn >= active.length) level.turn = 0;
