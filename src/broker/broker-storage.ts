@@ -58,7 +58,7 @@ function contentOf(vhosts: readonly VirtualHost[], store: LogStore): StoppedQueu
   const all = vhosts.flatMap((vhost) => [...vhost.allQueues]);
   try {
     // What they have of messages in the log would count as still needed in the next life.
-    for (const queue of all) if (!queue.survives) queue.purge();
+    for (const queue of all) if (!queue.survives) queue.discard();
     for (const queue of all) if (queue.survives) queue.noteRedelivered();
   } catch {
     return undefined;

@@ -1,11 +1,19 @@
 import type { Clock, EndOfTurn, EventLoopTurn, Logger, Timer } from "../base/index.ts";
-import { emptyTable, type BasicProperties, type FieldTable } from "../wire/index.ts";
+import type { FieldTable } from "../wire/index.ts";
 import { isCycle, withDeath } from "./death-headers.ts";
 import type { Distributor } from "./distributor.ts";
 import type { Room } from "./publish-gate.ts";
 import { copyKeys } from "./copy-keys.ts";
 import type { DeathReason, Queue } from "./queues/index.ts";
-import { composeMessage, MessageView, propertiesOf, routeOf, type MessageStore } from "./storage/index.ts";
+import type { Route } from "./route-cache.ts";
+import {
+  composeMessage,
+  knownProperties,
+  MessageView,
+  routeOf,
+  type KnownProperties,
+  type MessageStore,
+} from "./storage/index.ts";
 
 export interface DeadLettersOptions {
   readonly store: MessageStore;
@@ -15,8 +23,8 @@ export interface DeadLettersOptions {
   readonly log: Logger;
   readonly room: Room;
   attempt(work: () => void): void;
-  /** The queues that an exchange routes to; undefined when there is no such exchange. */
-  route(exchange: string, routingKeys: readonly string[], headers: FieldTable): readonly Queue[] | undefined;
+  /** Where an exchange routes to; undefined when there is no such exchange. */
+  route(exchange: string, routingKeys: readonly string[], headers: FieldTable): Route | undefined;
 }
 
 /** Dead letters moved in one turn of the event loop, so that a million of them do not hold up everybody. */
@@ -34,7 +42,9 @@ interface Refused {
 interface Letter {
   readonly message: MessageView;
   readonly routingKeys: readonly string[];
-  readonly properties: BasicProperties;
+  readonly headers: FieldTable;
+  /** Of the message as it was. */
+  readonly properties: KnownProperties;
   readonly reason: DeathReason;
 }
 
@@ -51,6 +61,9 @@ export class DeadLetters implements EndOfTurn {
   private readonly waiting = new Set<Queue>();
   /** Queues that keep letters which nobody takes. */
   private readonly stuck = new Set<Queue>();
+  /** Those of which the log has been told, until they have no dead letters any more. */
+  private readonly told = new Set<Queue>();
+  private readonly toldOfCircle = new WeakSet<Queue>();
   private refused: Refused[] = [];
   private scheduled = false;
   private retry: Timer | undefined;
@@ -83,9 +96,16 @@ export class DeadLetters implements EndOfTurn {
     this.options.attempt(() => this.move(movedPerTurn));
   }
 
-  /** Moves what there is now. */
+  /** Moves some at once, and the rest soon. */
+  moveSoon(): void {
+    if (this.waiting.size > 0 || this.refused.length > 0) this.move(movedPerTurn);
+  }
+
+  /** Moves what there is now, before the broker stops; not what dies again meanwhile. */
   flush(): void {
-    if (this.waiting.size > 0 || this.refused.length > 0) this.move(Number.POSITIVE_INFINITY);
+    let count = this.refused.length;
+    for (const { deadCount } of this.waiting) count += deadCount;
+    if (count > 0) this.move(count);
   }
 
   stop(): void {
@@ -100,15 +120,12 @@ export class DeadLetters implements EndOfTurn {
   }
 
   private move(most: number): void {
-    const { refused } = this;
-    this.refused = [];
-    for (const { queue, letter } of refused) this.deliver(queue, letter);
-    let left = most;
-    let bytesLeft = Number.isFinite(most) ? bytesPerTurn : Number.POSITIVE_INFINITY;
+    let left = this.moveRefused(most);
+    let bytesLeft = bytesPerTurn * (most / movedPerTurn);
     for (const queue of this.waiting) {
       while (queue.deadCount > 0) {
         if (left <= 0 || bytesLeft <= 0) return this.schedule();
-        const moved = this.moveOne(queue);
+        const moved = this.tryToMoveOne(queue);
         // roomChanged goes on.
         if (moved === "no room") return;
         if (moved === "stuck") {
@@ -118,88 +135,136 @@ export class DeadLetters implements EndOfTurn {
         left--;
         bytesLeft -= this.located.bodyLength;
       }
+      if (queue.deadCount === 0) this.told.delete(queue);
       this.waiting.delete(queue);
     }
   }
 
-  private moveOne(queue: Queue): Moved {
-    const { store, room } = this.options;
-    const dead = queue.takeDead();
-    store.locate(dead.handle, this.located);
-    // Twice, for the headers, and for what a chunk may waste.
-    if (!room.hasRoom || !room.hasRoomFor(2 * (this.located.bodyLength + this.located.propertiesLength))) {
-      queue.keepDead(dead);
-      return "no room";
+  /** They are in no queue: they go first. Says how many more may be moved. */
+  private moveRefused(most: number): number {
+    const { refused } = this;
+    let count = 0;
+    for (; count < refused.length && count < most; count++) {
+      const { queue, letter } = refused[count];
+      if (!this.hasRoomFor(letter.message)) break;
+      this.deliver(queue, letter);
     }
-    if (!this.deliver(queue, this.letter(queue, this.located, dead.reason))) {
-      queue.keepDead(dead);
+    this.refused = refused.slice(count);
+    return most - count;
+  }
+
+  /** What cannot be moved must hold up neither the letters of other queues nor who has caused this. */
+  private tryToMoveOne(queue: Queue): Moved {
+    try {
+      return this.moveOne(queue);
+    } catch (error) {
+      if (!this.told.has(queue))
+        this.options.log.error(
+          { queue: queue.name, error: (error as Error).stack },
+          "a dead letter cannot be moved: it is kept, and tried again each second",
+        );
+      this.told.add(queue);
       return "stuck";
     }
+  }
+
+  private moveOne(queue: Queue): Moved {
+    const { store } = this.options;
+    const dead = queue.takeDead();
+    let isMoved = false;
+    try {
+      store.locate(dead.handle, this.located);
+      if (!this.hasRoomFor(this.located)) return "no room";
+      isMoved = this.deliver(queue, this.letter(queue, this.located, dead.reason));
+    } finally {
+      // Whatever went wrong, it is still there.
+      if (!isMoved) queue.keepDead(dead);
+    }
+    if (!isMoved) return "stuck";
     queue.settle(dead.handle, dead.flags, dead.sequence);
     return "moved";
   }
 
+  /** Twice what it takes, for the headers, and for what a chunk may waste. */
+  private hasRoomFor({ bodyLength, propertiesLength }: MessageView): boolean {
+    const { room } = this.options;
+    return room.hasRoom && room.hasRoomFor(2 * (bodyLength + propertiesLength));
+  }
+
   private letter(queue: Queue, message: MessageView, reason: DeathReason): Letter {
     const { exchange, routingKey } = routeOf(message);
-    const { expiration, headers = emptyTable, ...properties } = propertiesOf(message);
-    const copies = copyKeys(headers)
+    const properties = knownProperties(message);
+    const { expiration } = properties;
+    const copies = copyKeys(properties.headers)
       .filter(({ header }) => header === "CC")
       .map(({ key }) => key);
     const { deadLetterExchange = "", deadLetterRoutingKey } = queue.settings;
     const timeSeconds = Math.floor(this.options.clock.nowMs() / 1000);
     const routingKeys = [routingKey, ...copies];
-    const changed = new Map(
-      withDeath(headers, { reason, queue: queue.name, exchange, routingKeys, timeSeconds, expiration }),
-    );
-    if (deadLetterRoutingKey !== undefined) changed.delete("CC");
-    const newProperties: BasicProperties = { ...properties, headers: changed };
+    const death = { reason, queue: queue.name, exchange, routingKeys, timeSeconds, expiration };
+    const headers = new Map(withDeath(properties.headers, death));
+    if (deadLetterRoutingKey !== undefined) headers.delete("CC");
     const route = { exchange: deadLetterExchange, routingKey: deadLetterRoutingKey ?? routingKey };
     return {
-      message: composeMessage(message, newProperties, route),
+      message: composeMessage(message, { headers, expiration: null }, route),
       routingKeys: deadLetterRoutingKey === undefined ? routingKeys : [deadLetterRoutingKey],
-      properties: newProperties,
+      headers,
+      properties,
       reason,
     };
   }
 
   /** False when nobody has taken it and it must not be lost. */
-  private deliver(queue: Queue, { message, routingKeys, properties, reason }: Letter): boolean {
-    const { distributor, clock, log } = this.options;
+  private deliver(queue: Queue, { message, routingKeys, headers, properties, reason }: Letter): boolean {
+    const { distributor, clock } = this.options;
     const { deadLetterExchange = "", deadLettersAtLeastOnce } = queue.settings;
-    const headers = properties.headers ?? emptyTable;
-    const found = this.options.route(deadLetterExchange, routingKeys, headers) ?? [];
-    const queues = reason === "rejected" ? found : found.filter(({ name }) => !isCycle(name, headers));
-    if (queues.length < found.length)
-      log.warn(
-        { queue: queue.name, exchange: deadLetterExchange },
-        "dead letters go round in a circle: dropped",
-      );
+    const found = this.options.route(deadLetterExchange, routingKeys, headers);
+    const all = found?.queues ?? [];
+    const queues = reason === "rejected" ? all : all.filter(({ name }) => !isCycle(name, headers));
+    if (queues.length < all.length) this.tellOfCircle(queue);
+    const hasTakers = queues.length > 0 || found?.delays !== undefined;
     if (deadLettersAtLeastOnce) {
-      if (queues.length === 0 || queues.some((target) => target.refuses(message.bodyLength))) return false;
+      if (!hasTakers || queues.some((target) => target.refuses(message.bodyLength))) return false;
     }
+    if (!found || !hasTakers) return true;
     const particulars = {
-      priority: properties.priority ?? 0,
+      priority: properties.priority,
       ttlMs: Number.POSITIVE_INFINITY,
       nowMs: clock.nowMs(),
     };
-    distributor.toAny(queues, message, properties.deliveryMode === 2, particulars);
+    distributor.toAny({ ...found, queues }, message, properties.persistent, particulars);
     return true;
   }
 
+  private tellOfCircle(queue: Queue): void {
+    if (this.toldOfCircle.has(queue)) return;
+    this.toldOfCircle.add(queue);
+    const { deadLetterExchange } = queue.settings;
+    this.options.log.warn(
+      { queue: queue.name, exchange: deadLetterExchange },
+      "dead letters go round in a circle: they are dropped",
+    );
+  }
+
   private keep(queue: Queue): void {
-    if (!this.stuck.has(queue)) {
+    if (queue.deleted) {
+      queue.discard();
+      return;
+    }
+    this.stuck.add(queue);
+    if (!this.told.has(queue)) {
+      this.told.add(queue);
       const { deadLetterExchange } = queue.settings;
       this.options.log.warn(
         { queue: queue.name, exchange: deadLetterExchange },
         "dead letters are kept: no queue takes them; it is tried again each second",
       );
     }
-    this.stuck.add(queue);
     this.retry ??= this.options.clock.after(retryMs, () => {
       this.retry = undefined;
       const again = [...this.stuck];
       this.stuck.clear();
-      for (const each of again) if (!each.deleted) this.add(each);
+      for (const each of again) this.add(each);
     });
   }
 }

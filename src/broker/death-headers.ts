@@ -75,7 +75,9 @@ function newEntry({ reason, queue, exchange, routingKeys, timeSeconds, expiratio
 /** Once more in the same queue for the same reason. Its time stays that of the first. */
 function counted(entry: FieldTable): FieldTable {
   const count = entry.get("count");
-  const next = { type: "long", value: BigInt(count ? fieldText(count) : 0) + 1n } as const;
+  // Clients may have sent anything.
+  const before = count?.type === "long" || count?.type === "signedint" ? BigInt(count.value) : 0n;
+  const next = { type: "long", value: BigInt.asIntN(64, before + 1n) } as const;
   return new Map<string, FieldValue>([...entry, ["count", next]]);
 }
 
@@ -83,15 +85,12 @@ function counted(entry: FieldTable): FieldTable {
 function grouped(values: readonly FieldValue[]): FieldTable[] {
   const tables = values.filter((value) => value.type === "table").map(({ value }) => value);
   if (tables.length < 2) return tables;
-  const groups: FieldTable[] = [];
-  for (const table of tables) {
-    const queue = textOf(table, "queue");
-    const reason = textOf(table, "reason");
-    if (groups.some((group) => isOf(group, queue, reason))) continue;
-    const alike = tables.filter((other) => isOf(other, queue, reason)).length;
-    groups.unshift(table.has("count") ? table : withCount(table, alike));
-  }
-  return groups;
+  const groups = Map.groupBy(tables, (table) =>
+    JSON.stringify([textOf(table, "queue"), textOf(table, "reason")]),
+  );
+  return [...groups.values()]
+    .map(([first, ...others]) => (first.has("count") ? first : withCount(first, 1 + others.length)))
+    .toReversed();
 }
 
 function withCount(table: FieldTable, count: number): FieldTable {

@@ -5,9 +5,10 @@ import { DueMessages } from "./due-messages.ts";
 import type { Room } from "./publish-gate.ts";
 import {
   MessageView,
-  propertiesOf,
+  knownProperties,
   routeOf,
   type Destination,
+  type MessageHandle,
   type MessageStore,
   type SurvivingMessage,
 } from "./storage/index.ts";
@@ -36,6 +37,9 @@ export interface DelayedMessage {
 export const longestDelayMs = 0xffff_ffff;
 /** Released in one turn of the event loop. */
 const releasedPerTurn = 512;
+const bytesPerTurn = 1 << 20;
+/** When one that could not be released is tried again. */
+const retryMs = 1_000;
 const longestTimerMs = 0x7fff_ffff;
 
 /**
@@ -50,6 +54,7 @@ export class DelayedMessages implements Destination, EndOfTurn {
   nextSequence = 1;
   nextTimeMs = 0;
   nextNote = 0;
+  deleted = false;
   private readonly options: DelayedMessagesOptions;
   private readonly due = new DueMessages();
   private readonly located = new MessageView();
@@ -67,19 +72,25 @@ export class DelayedMessages implements Destination, EndOfTurn {
     return this.due.count;
   }
 
-  add(message: MessageView, persistent: boolean, delayMs: number): void {
-    const timeMs = this.options.clock.nowMs() + delayMs;
+  /** Decides what is noted of the next message: call it before the store appends. */
+  prepare(message: MessageView, dueMs: number): void {
+    this.nextTimeMs = dueMs;
     // Finding one by its id then means reading only those with the same checksum.
-    const note = checksumOf(propertiesOf(message).messageId);
-    this.nextTimeMs = timeMs;
-    this.nextNote = note;
-    const handle = this.options.store.append(message, persistent, [this], 1);
-    this.due.push(handle, timeMs, this.nextSequence++, note);
+    this.nextNote = checksumOf(knownProperties(message).messageId);
+  }
+
+  /** Takes a message that the store has appended for this and others, among which it has this `position`. */
+  enqueue(_message: MessageView, handle: MessageHandle, position: number): void {
+    this.due.push(handle, position, this.nextTimeMs, this.nextSequence++, this.nextNote);
     this.watch();
   }
 
-  restore({ handle, sequence, timeMs, note }: SurvivingMessage): void {
-    this.due.push(handle, timeMs, sequence, note);
+  isBehind(): boolean {
+    return false;
+  }
+
+  restore({ handle, position, sequence, timeMs, note }: SurvivingMessage): void {
+    this.due.push(handle, position, timeMs, sequence, note);
     this.watch();
   }
 
@@ -97,26 +108,45 @@ export class DelayedMessages implements Destination, EndOfTurn {
     const { due, located, options } = this;
     const { store, clock, room } = options;
     const nowMs = clock.nowMs();
-    for (let left = releasedPerTurn; due.count > 0 && due.firstTimeMs <= nowMs; left--) {
-      if (left === 0) return this.schedule();
+    let left = releasedPerTurn;
+    let bytesLeft = bytesPerTurn;
+    while (due.count > 0 && due.firstTimeMs <= nowMs) {
+      if (left <= 0 || bytesLeft <= 0) return this.schedule();
       store.locate(due.firstHandle, located);
       // Twice, for what a chunk may waste. When there is room again, roomChanged goes on.
       if (!room.hasRoom || !room.hasRoomFor(2 * (located.bodyLength + located.propertiesLength))) return;
-      const { firstHandle: handle, firstSequence: sequence } = due;
-      due.shift();
-      options.release(located);
-      store.settle(handle, 0, this, sequence);
+      left--;
+      bytesLeft -= located.bodyLength;
+      this.releaseFirst(nowMs);
     }
     this.watch();
+  }
+
+  private releaseFirst(nowMs: number): void {
+    const { due, located, options } = this;
+    const { firstHandle: handle, firstPosition: position, firstSequence: sequence, firstNote: note } = due;
+    due.shift();
+    let isReleased = false;
+    try {
+      options.release(located);
+      isReleased = true;
+    } finally {
+      // Whatever went wrong, it is still there, and others are not held up by it.
+      if (!isReleased) {
+        due.push(handle, position, nowMs + retryMs, sequence, note);
+        this.schedule();
+      }
+    }
+    options.store.settle(handle, position, this, sequence);
   }
 
   /** What waits, in no particular order; reading it may take a while. */
   list(): DelayedMessage[] {
     const messages: DelayedMessage[] = [];
-    this.due.forEach((handle, dueMs) => {
+    this.due.forEach((handle, _position, dueMs) => {
       this.options.store.locate(handle, this.located);
       const { exchange, routingKey } = routeOf(this.located);
-      const { messageId } = propertiesOf(this.located);
+      const { messageId } = knownProperties(this.located);
       messages.push({ messageId, exchange, routingKey, dueMs, bodyBytes: this.located.bodyLength });
     });
     return messages;
@@ -127,11 +157,11 @@ export class DelayedMessages implements Destination, EndOfTurn {
     const note = checksumOf(messageId);
     const { store } = this.options;
     let cancelled = 0;
-    this.due.removeIf((handle, _timeMs, sequence, otherNote) => {
+    this.due.removeIf((handle, position, _timeMs, sequence, otherNote) => {
       if (otherNote !== note) return false;
       store.locate(handle, this.located);
-      if (propertiesOf(this.located).messageId !== messageId) return false;
-      store.settle(handle, 0, this, sequence);
+      if (knownProperties(this.located).messageId !== messageId) return false;
+      store.settle(handle, position, this, sequence);
       cancelled++;
       return true;
     });
@@ -142,8 +172,9 @@ export class DelayedMessages implements Destination, EndOfTurn {
   delete(): number {
     const { count } = this.due;
     this.stop();
-    this.due.removeIf((handle) => {
-      this.options.store.drop(handle, 0);
+    this.deleted = true;
+    this.due.removeIf((handle, position) => {
+      this.options.store.drop(handle, position);
       return true;
     });
     return count;
@@ -153,8 +184,8 @@ export class DelayedMessages implements Destination, EndOfTurn {
   takeAll(visit: (message: SurvivingMessage) => void): void {
     this.stop();
     const taken: SurvivingMessage[] = [];
-    this.due.removeIf((handle, timeMs, sequence, note) => {
-      taken.push({ handle, position: 0, sequence, isRedelivered: false, deliveries: 0, timeMs, note });
+    this.due.removeIf((handle, position, timeMs, sequence, note) => {
+      taken.push({ handle, position, sequence, isRedelivered: false, deliveries: 0, timeMs, note });
       return true;
     });
     for (const message of taken.toSorted((a, b) => a.sequence - b.sequence)) visit(message);

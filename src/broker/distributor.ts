@@ -1,6 +1,13 @@
 /** Hot path: hands every published message to its queues. Benchmark: T16, P1K in bench/. */
 import type { Queue } from "./queues/index.ts";
-import { mostDestinations, type MessageStore, type MessageView } from "./storage/index.ts";
+import type { Route } from "./route-cache.ts";
+import {
+  mostDestinations,
+  type Destination,
+  type MessageHandle,
+  type MessageStore,
+  type MessageView,
+} from "./storage/index.ts";
 
 /** What became of a message at its queues, as bits of a number: no object is made for each message. */
 export const Outcome = {
@@ -20,20 +27,27 @@ export interface Particulars {
   readonly nowMs: number;
 }
 
+/** What takes messages: a queue, or a delayed exchange. */
+interface Taker extends Destination {
+  /** Takes a message that the store has appended for it and others, among which it has this position. */
+  enqueue(message: MessageView, handle: MessageHandle, position: number): void;
+  isBehind(): boolean;
+}
+
 /** Hands messages to queues; each is stored once for all that cannot pass it on at once. */
 export class Distributor {
   /** Told of a message that a queue with `reject-publish-dlx` has refused; the bytes are valid during the call. */
   onRefused: (queue: Queue, message: MessageView) => void = () => {};
   private readonly store: MessageStore;
   /** Scratch lists for the store; used up before anything else can be handed out, since nothing here calls back. */
-  private readonly single: Queue[] = [];
-  private readonly storing: Queue[] = [];
+  private readonly single: Taker[] = [];
+  private readonly storing: Taker[] = [];
 
   constructor(store: MessageStore) {
     this.store = store;
   }
 
-  /** To plain queues. */
+  /** To plain queues, of which there is one at least. */
   toPlain(queues: readonly Queue[], message: MessageView, persistent: boolean): number {
     if (queues.length === 1) return this.toOne(queues[0], message, persistent);
     let count = 0;
@@ -43,13 +57,14 @@ export class Distributor {
     return this.keep(count, message, persistent);
   }
 
-  /** To queues of all kinds. */
+  /** To queues of all kinds, and to delayed exchanges. */
   toAny(
-    queues: readonly Queue[],
+    { queues, delays }: Route,
     message: MessageView,
     persistent: boolean,
-    { priority, ttlMs, nowMs }: Particulars,
+    particulars: Particulars,
   ): number {
+    const { priority, ttlMs, nowMs } = particulars;
     let count = 0;
     let refusing: Queue[] | undefined;
     for (const queue of queues) {
@@ -60,6 +75,11 @@ export class Distributor {
       if (queue.offer(message)) continue;
       queue.prepare(priority, ttlMs, nowMs);
       this.storing[count++] = queue;
+    }
+    for (const { messages, delayMs } of delays ?? []) {
+      if (messages.deleted) continue;
+      messages.prepare(message, nowMs + delayMs);
+      this.storing[count++] = messages;
     }
     const outcome = this.keep(count, message, persistent);
     if (refusing === undefined) return outcome;
@@ -78,7 +98,7 @@ export class Distributor {
     return (persistent && queue.survives ? Outcome.Logged : 0) | (queue.isBehind() ? Outcome.Behind : 0);
   }
 
-  /** Stores it for the first `count` queues of the list. */
+  /** Stores it for the first `count` of the list. */
   private keep(count: number, message: MessageView, persistent: boolean): number {
     const { storing } = this;
     let outcome = 0;
@@ -91,18 +111,18 @@ export class Distributor {
   }
 
   private keepPart(
-    queues: readonly Queue[],
+    takers: readonly Taker[],
     count: number,
     message: MessageView,
     persistent: boolean,
   ): number {
-    const handle = this.store.append(message, persistent, queues, count);
+    const handle = this.store.append(message, persistent, takers, count);
     let outcome = 0;
     for (let position = 0; position < count; position++) {
-      const queue = queues[position];
-      queue.enqueue(message, handle, position);
-      if (persistent && queue.survives) outcome |= Outcome.Logged;
-      if (queue.isBehind()) outcome |= Outcome.Behind;
+      const taker = takers[position];
+      taker.enqueue(message, handle, position);
+      if (persistent && taker.survives) outcome |= Outcome.Logged;
+      if (taker.isBehind()) outcome |= Outcome.Behind;
     }
     return outcome;
   }

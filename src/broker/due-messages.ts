@@ -1,12 +1,13 @@
 /** Hot path of delayed exchanges. Benchmark: delayed in bench/. */
 
-type Visit<T> = (handle: number, timeMs: number, sequence: number, note: number) => T;
+type Visit<T> = (handle: number, position: number, timeMs: number, sequence: number, note: number) => T;
 
 const initialCapacity = 64;
 
-/** Messages by the time when they are due, then by their sequence: a binary heap in typed arrays, 24 bytes a message. */
+/** Messages by the time when they are due, then by their sequence: a binary heap in typed arrays, 28 bytes a message. */
 export class DueMessages {
   private handles = new Int32Array(initialCapacity);
+  private positions = new Int32Array(initialCapacity);
   private notes = new Int32Array(initialCapacity);
   private times = new Float64Array(initialCapacity);
   private sequences = new Float64Array(initialCapacity);
@@ -20,11 +21,19 @@ export class DueMessages {
     return this.times[0];
   }
 
+  get firstPosition(): number {
+    return this.positions[0];
+  }
+
+  get firstNote(): number {
+    return this.notes[0] >>> 0;
+  }
+
   get firstSequence(): number {
     return this.sequences[0];
   }
 
-  push(handle: number, timeMs: number, sequence: number, note: number): void {
+  push(handle: number, position: number, timeMs: number, sequence: number, note: number): void {
     if (this.count === this.handles.length) this.resize(this.count * 2);
     let slot = this.count++;
     while (slot > 0) {
@@ -33,7 +42,7 @@ export class DueMessages {
       this.move(parent, slot);
       slot = parent;
     }
-    this.place(slot, handle, timeMs, sequence, note);
+    this.place(slot, handle, position, timeMs, sequence, note);
   }
 
   /** Takes out the first; there must be one. */
@@ -57,12 +66,19 @@ export class DueMessages {
   }
 
   private visit<T>(slot: number, visit: Visit<T>): T {
-    return visit(this.handles[slot], this.times[slot], this.sequences[slot], this.notes[slot] >>> 0);
+    return visit(
+      this.handles[slot],
+      this.positions[slot],
+      this.times[slot],
+      this.sequences[slot],
+      this.notes[slot] >>> 0,
+    );
   }
 
   /** Puts the entry that stands in `from` where it belongs at or below `slot`. */
   private sink(slot: number, from: number): void {
     const handle = this.handles[from];
+    const position = this.positions[from];
     const timeMs = this.times[from];
     const sequence = this.sequences[from];
     const note = this.notes[from];
@@ -76,7 +92,7 @@ export class DueMessages {
       this.move(child, at);
       at = child;
     }
-    this.place(at, handle, timeMs, sequence, note);
+    this.place(at, handle, position, timeMs, sequence, note);
   }
 
   private isBefore(slot: number, timeMs: number, sequence: number): boolean {
@@ -85,11 +101,26 @@ export class DueMessages {
   }
 
   private move(from: number, to: number): void {
-    this.place(to, this.handles[from], this.times[from], this.sequences[from], this.notes[from]);
+    this.place(
+      to,
+      this.handles[from],
+      this.positions[from],
+      this.times[from],
+      this.sequences[from],
+      this.notes[from],
+    );
   }
 
-  private place(slot: number, handle: number, timeMs: number, sequence: number, note: number): void {
+  private place(
+    slot: number,
+    handle: number,
+    position: number,
+    timeMs: number,
+    sequence: number,
+    note: number,
+  ): void {
     this.handles[slot] = handle;
+    this.positions[slot] = position;
     this.times[slot] = timeMs;
     this.sequences[slot] = sequence;
     this.notes[slot] = note;
@@ -97,6 +128,7 @@ export class DueMessages {
 
   private resize(capacity: number): void {
     this.handles = grown(this.handles, new Int32Array(capacity), this.count);
+    this.positions = grown(this.positions, new Int32Array(capacity), this.count);
     this.notes = grown(this.notes, new Int32Array(capacity), this.count);
     this.times = grown(this.times, new Float64Array(capacity), this.count);
     this.sequences = grown(this.sequences, new Float64Array(capacity), this.count);

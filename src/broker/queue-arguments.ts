@@ -29,7 +29,7 @@ const mostMs = 315_360_000_000;
 const known: readonly Argument[] = [
   { name: "x-expires", check: expiry, queueTypes: both },
   { name: "x-message-ttl", check: timeToLive, queueTypes: both },
-  { name: "x-dead-letter-exchange", check: text, queueTypes: both },
+  { name: "x-dead-letter-exchange", check: shortText, queueTypes: both },
   { name: "x-dead-letter-routing-key", check: deadLetterRoutingKey, queueTypes: both },
   {
     name: "x-dead-letter-strategy",
@@ -191,7 +191,13 @@ function deadLetterRoutingKey(field: FieldValue, all: FieldTable): string | unde
   const problem = text(field);
   if (problem !== undefined) return problem;
   if (!all.has("x-dead-letter-exchange")) return "routing_key_but_no_dlx_defined";
-  // It becomes a message's routing key, which has no more.
+  return shortText(field);
+}
+
+/** It becomes a message's exchange or routing key, which have no more bytes. */
+function shortText(field: FieldValue): string | undefined {
+  const problem = text(field);
+  if (problem !== undefined) return problem;
   return Buffer.byteLength(fieldText(field)) > 255 ? "longer than 255 bytes" : undefined;
 }
 

@@ -23,7 +23,7 @@ import {
 } from "./routing/index.ts";
 import {
   composeMessage,
-  propertiesOf,
+  knownProperties,
   routeOf,
   type Definitions,
   type Destination,
@@ -104,7 +104,7 @@ export class VirtualHost {
       distributor: this.distributor,
       route: (exchange, routingKeys, headers) => {
         if (exchange !== "" && !this.exchanges.has(exchange)) return undefined;
-        return this.findRoute(exchange, routingKeys, () => headers).queues;
+        return this.findRoute(exchange, routingKeys, () => headers);
       },
     });
     this.distributor.onRefused = (queue, message) => this.deadLetters.addRefused(queue, message);
@@ -181,10 +181,11 @@ export class VirtualHost {
     for (const delayed of this.delays.values()) delayed.roomChanged();
   }
 
-  /** No timer runs any more. */
+  /** Moves the dead letters that there are, and ends all timers. */
   stop(): void {
     this.deadLetters.flush();
     this.deadLetters.stop();
+    for (const queue of this.queues.values()) queue.stop();
     for (const delayed of this.delays.values()) delayed.stop();
   }
 
@@ -367,18 +368,13 @@ export class VirtualHost {
 
   /** Routes a message whose time has come. Its delay is negated, so that no other delayed exchange holds it again. */
   private release(exchange: Exchange, stored: MessageView): void {
-    const properties = propertiesOf(stored);
-    const headers = new Map(properties.headers);
-    headers.set("x-delay", { type: "long", value: -BigInt(delayOf(headers)) });
-    const message = composeMessage(stored, { ...properties, headers });
-    const keys = [routeOf(message).routingKey, ...copyKeys(headers).map(({ key }) => key)];
-    const { queues } = this.routeFrom(exchange, keys, () => headers);
-    const ttl = properties.expiration;
-    this.distributor.toAny(queues, message, properties.deliveryMode === 2, {
-      priority: properties.priority ?? 0,
-      ttlMs: ttl === undefined ? Number.POSITIVE_INFINITY : Number(ttl),
-      nowMs: this.services.clock.nowMs(),
-    });
+    const { headers: before, persistent, priority, ttlMs } = knownProperties(stored);
+    const delay = { type: "long", value: -BigInt(delayOf(before)) } as const;
+    const headers = new Map([...before, ["x-delay", delay] as const]);
+    const keys = [routeOf(stored).routingKey, ...copyKeys(headers).map(({ key }) => key)];
+    const route = this.routeFrom(exchange, keys, () => headers);
+    const particulars = { priority, ttlMs, nowMs: this.services.clock.nowMs() };
+    this.distributor.toAny(route, composeMessage(stored, { headers }), persistent, particulars);
   }
 
   /** Deleting what does not exist is fine. @throws ChannelError 403, 406 */
@@ -439,8 +435,8 @@ export class VirtualHost {
   /** Says how many ready messages went with it. */
   deleteQueue(queue: Queue): number {
     if (queue.deleted) return 0;
-    // They died before.
-    if (queue.deadCount > 0) this.deadLetters.flush();
+    // They died before. What cannot be moved at once goes on afterwards.
+    if (queue.deadCount > 0) this.deadLetters.moveSoon();
     this.queues.delete(queue.name);
     if (queue.exclusiveOwner !== null) this.exclusive.get(queue.exclusiveOwner)?.delete(queue);
     this.forgetDestination(queue);

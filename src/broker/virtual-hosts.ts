@@ -44,7 +44,7 @@ export class VirtualHosts {
     this.records.put(recordKey("vhost", name), JSON.stringify({ limits } satisfies StoredVirtualHost));
   }
 
-  /** Deletes it and all that it holds. Nobody may be connected to it. */
+  /** Deletes it and all that it holds. Connections to it are to be closed afterwards, as in RabbitMQ: their consumers are cancelled first. */
   delete(name: string): void {
     this.hosts.get(name)?.clear();
     this.hosts.delete(name);

@@ -1,5 +1,7 @@
 /** Bounds-checked reading and growing writing of the primitive AMQP 0-9-1 types (§4.2.5). */
 
+import { decodeText, encodeText } from "./lenient-text.ts";
+
 /** The bytes are not what the protocol says they must be. The connection that sent them is closed with 501 FRAME_ERROR. */
 export class MalformedError extends Error {
   override readonly name = "MalformedError";
@@ -13,6 +15,8 @@ export class ByteReader {
   readonly bytes: Uint8Array;
   readonly end: number;
   position: number;
+  /** Short strings that are not UTF-8 are read as {@link decodeText} does, instead of refused. */
+  isLenient = false;
   private readonly view: DataView;
 
   constructor(bytes: Uint8Array, start = 0, end: number = bytes.length) {
@@ -75,6 +79,7 @@ export class ByteReader {
   /** UTF-8, at most 255 bytes. */
   shortstr(): string {
     const raw = this.raw(this.octet());
+    if (this.isLenient) return decodeText(raw);
     try {
       return strictUtf8.decode(raw);
     } catch {
@@ -176,7 +181,7 @@ export class ByteWriter {
 
   /** @throws RangeError when the string takes more than 255 bytes of UTF-8. */
   shortstr(value: string): void {
-    const encoded = utf8.encode(value);
+    const encoded = encodeText(value);
     if (encoded.length > 255) {
       throw new RangeError(
         `a short string takes at most 255 bytes, not ${encoded.length}: '${value.slice(0, 40)}…'`,

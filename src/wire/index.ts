@@ -1,5 +1,7 @@
 export { ByteReader, ByteWriter, MalformedError } from "./bytes.ts";
 export { copyBytes, sameBytes } from "./copy.ts";
+export { decodeText } from "./lenient-text.ts";
+export { spliceProperties, type PropertyChanges } from "./splice-properties.ts";
 export {
   emptyTable,
   fieldText,

@@ -17,6 +17,8 @@ export class PropertyScan {
   expirationAt = -1;
   /** Where the reply-to short string starts (at its length octet); -1 when absent. */
   replyToAt = -1;
+  /** Where the message-id short string starts (at its length octet); -1 when absent. */
+  messageIdAt = -1;
   /** The headers have a CC or BCC. */
   hasCopies = false;
   /** Where the user-id short string starts (at its length octet); -1 when absent. */
@@ -30,6 +32,7 @@ export class PropertyScan {
     this.expirationAt = -1;
     this.userIdAt = -1;
     this.replyToAt = -1;
+    this.messageIdAt = -1;
     this.hasCopies = false;
     if (end - start < 2) throw new MalformedError("a content header ends before its property flags");
     const flags = view.getUint16(start);
@@ -60,7 +63,10 @@ export class PropertyScan {
         this.expirationAt = at;
         at = skipShortstr(bytes, at, end);
       }
-      if (flags & 0x0080) at = skipShortstr(bytes, at, end);
+      if (flags & 0x0080) {
+        this.messageIdAt = at;
+        at = skipShortstr(bytes, at, end);
+      }
       if (flags & 0x0040) at += 8;
       if (flags & 0x0020) at = skipShortstr(bytes, at, end);
       if (flags & 0x0010) {

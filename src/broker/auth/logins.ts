@@ -47,7 +47,10 @@ export class Logins {
       const before = this.underway.get(pair);
       // One at a time: the outcome may slow this attempt, or let it be recognized.
       if (before) return void before.then(enter);
-      this.underway.set(pair, this.verified(credentials, pair, decide));
+      this.underway.set(
+        pair,
+        this.verified(credentials, pair, () => !isCalledOff, decide),
+      );
     };
     enter();
     return () => {
@@ -59,16 +62,18 @@ export class Logins {
   private async verified(
     credentials: Credentials,
     pair: string,
+    isWanted: () => boolean,
     decide: (isRight: boolean) => void,
   ): Promise<void> {
-    let isRight = false;
+    let isRight: boolean | undefined = false;
     try {
-      isRight = await this.users.verify(credentials);
+      isRight = await this.users.verify(credentials, isWanted);
     } catch (error) {
       this.log.error({ user: credentials.user, error: String(error) }, "a password could not be verified");
     }
     this.underway.delete(pair);
-    decide(isRight);
+    // Nobody was told anything: it was no guess.
+    if (isRight !== undefined) decide(isRight);
   }
 
   private isGuestFromAfar(user: string, { isLoopback }: Origin): boolean {

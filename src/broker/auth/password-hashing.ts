@@ -41,10 +41,15 @@ export class PasswordHashing {
     return { algorithm: "argon2id", hash };
   }
 
-  async verify(password: string, { algorithm, hash }: PasswordHash): Promise<boolean> {
+  /** Undefined when nobody wants to know any more by the time its turn comes. */
+  async verify(
+    password: string,
+    { algorithm, hash }: PasswordHash,
+    isWanted: () => boolean,
+  ): Promise<boolean | undefined> {
     if (algorithm !== "argon2id") return matchesRabbitmqHash(password, algorithm, hash);
     const { default: argon2 } = await import("argon2");
-    return this.inTurn(() => argon2.verify(hash, password));
+    return this.inTurn(async () => (isWanted() ? argon2.verify(hash, password) : undefined));
   }
 
   private async inTurn<T>(work: () => Promise<T>): Promise<T> {

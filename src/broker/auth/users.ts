@@ -100,13 +100,15 @@ export class Users {
   }
 
   /** Takes as long for an unknown user, or one with a cheaper hash, as for a wrong password. */
-  async verify({ user, password }: Credentials): Promise<boolean> {
+  async verify({ user, password }: Credentials, isWanted: () => boolean): Promise<boolean | undefined> {
     const known = this.users.get(user)?.password;
     // RabbitMQ lets nobody in without a password, even when that is what the hash is of.
     const canBeRight = known !== undefined && password !== "";
-    const isRight = canBeRight && (await this.hashing.verify(password, known));
-    if (!isRight && !(canBeRight && known.algorithm === "argon2id"))
-      await this.hashing.verify(password, decoy);
+    const isRight = canBeRight && (await this.hashing.verify(password, known, isWanted));
+    if (isRight === undefined) return undefined;
+    const isTimed = canBeRight && known.algorithm === "argon2id";
+    if (!isRight && !isTimed && (await this.hashing.verify(password, decoy, isWanted)) === undefined)
+      return undefined;
     // It may have been changed meanwhile.
     if (!isRight || this.users.get(user)?.password !== known) return false;
     this.remembered.set(user, this.proof(user, password));

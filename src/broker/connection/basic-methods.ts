@@ -67,7 +67,7 @@ function settle(channel: Channel, tag: number, multiple: boolean, outcome: Settl
     const queues = new Set<Queue>();
     take(channel, tag, multiple, visitorFor(outcome, queues));
     for (const queue of queues) queue.dispatch();
-    channel.vhost.deadLetters.flush();
+    channel.vhost.deadLetters.moveSoon();
   }
   channel.serveConsumers();
 }
@@ -121,7 +121,7 @@ export function settleKept(channel: Channel, settlements: readonly KeptSettlemen
     else unacked.takeOne(tag, visit);
   }
   for (const queue of queues) queue.dispatch();
-  channel.vhost.deadLetters.flush();
+  channel.vhost.deadLetters.moveSoon();
   channel.serveConsumers();
 }
 

@@ -543,7 +543,11 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
   /** Closes channels with deliveries that have waited too long for their acknowledgement. */
   lookForOverdue(timeoutMs: number): void {
     const nowMs = this.clock.nowMs();
-    for (const channel of this.channels.values()) channel.lookForOverdue(nowMs, timeoutMs);
+    try {
+      for (const channel of this.channels.values()) channel.lookForOverdue(nowMs, timeoutMs);
+    } catch (error) {
+      this.fail(error);
+    }
   }
 
   /** Ends the socket at once. */
@@ -639,13 +643,19 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
 
   /** Gives everything back that the connection holds: to others, so that all its consumers stop first. */
   private release(): void {
-    for (const channel of this.channels.values()) channel.stop();
-    for (const channel of this.channels.values()) channel.requeueUnacked();
+    const channels = [...this.channels.values()];
     this.channels.clear();
     this.lastChannel = null;
     this.awaitingOutput.clear();
     this.gate.forget(this);
-    if (this.vhost) this.vhost.deleteExclusiveQueues(this);
+    try {
+      for (const channel of channels) channel.stop();
+      for (const channel of channels) channel.requeueUnacked();
+      if (this.vhost) this.vhost.deleteExclusiveQueues(this);
+    } catch (error) {
+      // This runs where nothing catches it. A failed storage says so itself.
+      this.log.error({ peer: this.peer, error: (error as Error).stack }, "cannot give back what was held");
+    }
   }
 
   private end(): void {

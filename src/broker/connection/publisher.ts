@@ -5,12 +5,10 @@
  * looks nothing up; hands messages to queues; gathers confirms.
  */
 import {
-  ByteReader,
   ByteWriter,
   emptyTable,
   MethodId,
   PropertyScan,
-  readTable,
   ReplyCode,
   sameBytes,
   type FieldTable,
@@ -23,7 +21,9 @@ import { copyKeys } from "../copy-keys.ts";
 import { Outcome, type Particulars } from "../distributor.ts";
 import {
   composeMessage,
-  propertiesOf,
+  knownProperties,
+  readHeaders,
+  routeOf,
   type CommitWaiter,
   type MessageStore,
   type MessageView,
@@ -219,20 +219,18 @@ export class Publisher implements CommitWaiter {
 
   /** Sends what is not just a message for plain queues. */
   private sendParticular(
-    { queues, delays, replyConsumers }: Route,
+    route: Route,
     message: MessageView,
     persistent: boolean,
     mandatory: boolean,
   ): number {
-    let outcome = 0;
-    if (queues.length > 0)
-      outcome = this.vhost.distributor.toAny(queues, message, persistent, this.particulars(message));
-    for (const { messages, delayMs } of delays ?? []) {
-      messages.add(message, persistent, delayMs);
-      if (persistent && messages.survives) outcome |= Outcome.Logged;
-    }
+    const { queues, delays, replyConsumers } = route;
+    const hasTakers = queues.length > 0 || delays !== undefined;
+    const outcome = hasTakers
+      ? this.vhost.distributor.toAny(route, message, persistent, this.particulars(message))
+      : 0;
     // A reply is no less returned for being delivered, as in RabbitMQ: a consumer is no queue.
-    if (queues.length === 0 && delays === undefined && mandatory) this.returnUnroutable(message);
+    if (!hasTakers && mandatory) this.returnUnroutable(message);
     for (const consumer of replyConsumers ?? []) consumer.deliverReply(message);
     return outcome;
   }
@@ -261,33 +259,30 @@ export class Publisher implements CommitWaiter {
    * @throws ChannelError 403, 404, 406
    */
   private publishRewritten(message: MessageView, mandatory: boolean): void {
-    const properties = propertiesOf(message);
-    if (properties.replyTo === replyTo) {
-      if (this.replyName === null)
-        throw new ChannelError(ReplyCode.PreconditionFailed, "fast reply consumer does not exist");
-      properties.replyTo = this.replyName;
-    }
-    const headers = properties.headers ?? emptyTable;
-    const exchange = shortstr(message.bytes, message.routeAt);
-    const routingKey = shortstr(message.bytes, message.routeAt + 1 + message.bytes[message.routeAt]);
+    const { headers, persistent, replyTo: address } = knownProperties(message);
+    const { exchange, routingKey } = routeOf(message);
     const keys = [...new Set([routingKey, ...copyKeys(headers).map(({ key }) => key)])];
-    const route = this.permitted(exchange, routingKey, () =>
-      this.vhost.routeByKeys(exchange, keys, () => headers),
-    );
-    if (headers.has("BCC")) properties.headers = new Map([...headers].filter(([key]) => key !== "BCC"));
-    const rewritten = composeMessage(message, properties);
+    const route = this.permitted(exchange, keys, () => this.vhost.routeByKeys(exchange, keys, () => headers));
+    const asksForReplies = address === replyTo;
+    if (asksForReplies && this.replyName === null)
+      throw new ChannelError(ReplyCode.PreconditionFailed, "fast reply consumer does not exist");
+    const rewritten = composeMessage(message, {
+      ...(headers.has("BCC") && { headers: new Map([...headers].filter(([key]) => key !== "BCC")) }),
+      ...(asksForReplies && { replyTo: this.replyName! }),
+    });
     const { bytes, view, propertiesAt, propertiesLength } = rewritten;
     this.scan.scan(bytes, view, propertiesAt, propertiesAt + propertiesLength);
     const isMortal = this.scan.expirationAt >= 0;
-    this.accept({ ...route, version: -1 }, rewritten, properties.deliveryMode === 2, mandatory, isMortal);
+    this.accept({ ...route, version: -1 }, rewritten, persistent, mandatory, isMortal);
   }
 
   /** In RabbitMQ's order: an exchange that is missing is told of before its topics. @throws ChannelError 403, 404 */
-  private permitted(exchange: string, routingKey: string, route: () => Route): Route {
+  private permitted(exchange: string, routingKeys: readonly string[], route: () => Route): Route {
     const { permissions } = this.owner;
     permissions.assertWrite("exchange", exchange);
     const found = route();
-    if (this.vhost.isTopicExchange(exchange)) permissions.assertWriteTopic(exchange, routingKey);
+    if (this.vhost.isTopicExchange(exchange))
+      for (const routingKey of routingKeys) permissions.assertWriteTopic(exchange, routingKey);
     return found;
   }
 
@@ -302,7 +297,7 @@ export class Publisher implements CommitWaiter {
     }
     const exchange = shortstr(bytes, routeAt);
     const routingKey = shortstr(bytes, routeAt + 1 + bytes[routeAt]);
-    const route = this.permitted(exchange, routingKey, () =>
+    const route = this.permitted(exchange, [routingKey], () =>
       this.vhost.route(exchange, routingKey, () => this.headers(message)),
     );
     this.route = route;
@@ -328,7 +323,7 @@ export class Publisher implements CommitWaiter {
 
   private headers(message: MessageView): FieldTable {
     const { headersAt } = this.scan;
-    return headersAt < 0 ? emptyTable : readTable(new ByteReader(message.bytes, headersAt));
+    return headersAt < 0 ? emptyTable : readHeaders(message.bytes, headersAt);
   }
 
   /** basic.return, which stands before the message's confirm. https://www.rabbitmq.com/docs/publishers#unroutable */

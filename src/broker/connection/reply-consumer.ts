@@ -13,6 +13,7 @@ export class ReplyChannelConsumer implements ReplyConsumer {
   readonly name: string;
   private readonly channel: Channel;
   private readonly prefix: DeliverPrefix;
+  private hasEnded = false;
 
   constructor(channel: Channel, tag: string) {
     this.channel = channel;
@@ -24,12 +25,13 @@ export class ReplyChannelConsumer implements ReplyConsumer {
 
   deliverReply(message: MessageView): void {
     const { channel, prefix } = this;
-    if (channel.closing || channel.output.unsentBytes > mostUnsentBytes) return;
+    if (this.hasEnded || channel.closing || channel.output.unsentBytes > mostUnsentBytes) return;
     const tag = channel.nextDeliveryTag++;
     channel.output.deliver(channel.id, prefix.bytes, prefix.view, tag, false, message);
   }
 
   end(): void {
+    this.hasEnded = true;
     this.channel.publisher.replyName = null;
     this.channel.vhost.removeReplyConsumer(this.name);
   }

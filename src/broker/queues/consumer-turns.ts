@@ -17,6 +17,8 @@ interface Level<T> {
   readonly priority: number;
   readonly active: T[];
   turn: number;
+  /** Also those without credit, and those that wait to be activated. */
+  members: number;
 }
 
 /** Whose turn it is among a queue's consumers: the highest priority first, round robin among equals. */
@@ -56,6 +58,7 @@ export class ConsumerTurns<T extends TurnTaker> {
   /** It takes part from now on, unless it `waits` for {@link activate}. */
   add(consumer: T, waits: boolean): void {
     this.all.add(consumer);
+    this.level(consumer.priority).members++;
     if (!waits) this.activate(consumer);
   }
 
@@ -67,12 +70,14 @@ export class ConsumerTurns<T extends TurnTaker> {
   /** False when it was not here. */
   remove(consumer: T): boolean {
     if (!this.all.delete(consumer)) return false;
-    const level = this.levels.find(({ priority }) => priority === consumer.priority);
-    const at = level ? level.active.indexOf(consumer) : -1;
-    if (!level || at < 0) return true;
-    level.active.splice(at, 1);
-    if (at < level.turn) level.turn--;
-    if (level.active.length === 0) this.forgetUnused();
+    const level = this.level(consumer.priority);
+    const at = level.active.indexOf(consumer);
+    if (at >= 0) {
+      level.active.splice(at, 1);
+      if (at < level.turn) level.turn--;
+    }
+    // Clients may use very many priorities, one after the other.
+    if (--level.members === 0) this.levels = this.levels.filter((other) => other !== level);
     return true;
   }
 
@@ -90,17 +95,10 @@ export class ConsumerTurns<T extends TurnTaker> {
     return consumers;
   }
 
-  /** Clients may use very many priorities, one after the other. */
-  private forgetUnused(): void {
-    if (this.levels.length === 1) return;
-    const used = new Set([...this.all].map(({ priority }) => priority));
-    this.levels = this.levels.filter(({ priority }) => used.has(priority));
-  }
-
   private level(priority: number): Level<T> {
     const found = this.levels.find((level) => level.priority === priority);
     if (found) return found;
-    const level: Level<T> = { priority, active: [], turn: 0 };
+    const level: Level<T> = { priority, active: [], turn: 0, members: 0 };
     this.levels.push(level);
     this.levels.sort((a, b) => b.priority - a.priority);
     return level;

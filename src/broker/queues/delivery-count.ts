@@ -1,14 +1,11 @@
-import { emptyTable, type FieldTable, type FieldValue } from "../../wire/index.ts";
-import { composeMessage, propertiesOf, type MessageView } from "../storage/index.ts";
+import type { FieldTable, FieldValue } from "../../wire/index.ts";
+import { composeMessage, knownProperties, type MessageView } from "../storage/index.ts";
 
 /** The message with a header that says how often it has come back. https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling */
 export function withDeliveryCount(message: MessageView, count: number): MessageView {
-  const properties = propertiesOf(message);
-  const headers = withHeader(properties.headers ?? emptyTable, "x-delivery-count", {
-    type: "long",
-    value: BigInt(count),
-  });
-  return composeMessage(message, { ...properties, headers });
+  const { headers } = knownProperties(message);
+  const value = { type: "long", value: BigInt(count) } as const;
+  return composeMessage(message, { headers: withHeader(headers, "x-delivery-count", value) });
 }
 
 /** A table with a value set. It is sorted by its keys then, as RabbitMQ's are when it has set one. */

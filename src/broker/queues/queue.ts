@@ -89,6 +89,8 @@ export class Queue implements Destination {
   private readonly ready: ReadyOrder;
   /** Of ready bodies; counted only where there is a limit to them. */
   private readyBytes = 0;
+  /** The same of dead letters, where they count. */
+  private deadBytes = 0;
   private readonly located = new MessageView();
   private readonly consumers = new ConsumerTurns<QueueConsumer>();
   private exclusiveConsumer: QueueConsumer | null = null;
@@ -149,9 +151,11 @@ export class Queue implements Destination {
 
   /** A message with a body of so many bytes would be too much, and the queue refuses what is. */
   refuses(bodyBytes: number): boolean {
-    const { overflow, maxLength, maxBytes } = this.settings;
+    const { overflow, maxLength, maxBytes, deadLettersAtLeastOnce } = this.settings;
     if (overflow === "drop-head") return false;
-    return this.ready.count + 1 > maxLength || this.readyBytes + bodyBytes > maxBytes;
+    // Dead letters that stay until somebody takes them take their room, too.
+    const count = this.ready.count + (deadLettersAtLeastOnce ? this.deadCount : 0);
+    return count + 1 > maxLength || this.readyBytes + this.deadBytes + bodyBytes > maxBytes;
   }
 
   /** Decides what is noted of the next message: call it before the store appends. 0, infinity and 0 clear it. */
@@ -194,11 +198,10 @@ export class Queue implements Destination {
     }
     this.ready.push(handle, flags, sequence, timeMs);
     if (this.countsBytes) this.readyBytes += message.bodyLength;
-    if (this.isLimited) this.dropExcess();
-    if (timeMs === 0) return;
+    const isNewHead = (this.isLimited && this.dropExcess()) || this.ready.count === 1;
     // It may live no longer than it takes to find a consumer.
-    if (this.ready.count === 1) this.dropExpired();
-    else this.watchExpiry();
+    if (isNewHead && this.ready.headTimeMs() !== 0) this.dropExpired();
+    else if (timeMs !== 0) this.watchExpiry();
   }
 
   /** Takes back a message that survived an earlier life of the broker. They come in the order of their sequences. */
@@ -242,7 +245,7 @@ export class Queue implements Destination {
       });
     }
     this.readyBytes = 0;
-    this.stopTimers();
+    this.stop();
   }
 
   /** Delivers while there are messages and consumers with credit. */
@@ -271,11 +274,12 @@ export class Queue implements Destination {
     if (ready.count === 0) return null;
     ready.shift();
     const { handle, flags, sequence, timeMs } = ready;
+    if (timeMs !== 0) this.heldTimes.set(sequence, timeMs);
+    // Before the message is looked at: this settles others, and what is shown may be moved then.
+    if (ready.headTimeMs() !== 0) this.dropExpired();
     const message = new MessageView();
     this.store.locate(handle, message);
     if (this.countsBytes) this.readyBytes -= message.bodyLength;
-    if (timeMs !== 0) this.heldTimes.set(sequence, timeMs);
-    if (ready.headTimeMs() !== 0) this.dropExpired();
     const isCounted = this.settings.type === "quorum";
     const shown = isCounted ? withDeliveryCount(message, rankOf(flags)) : message;
     return { message: shown, handle, flags, sequence };
@@ -309,18 +313,21 @@ export class Queue implements Destination {
     }
     let back = flags | redelivered;
     if (this.settings.type === "quorum" && (isRejection || this.environment.countsEveryReturn)) {
-      const count = Math.min(rankOf(flags) + 1, mostRank);
-      if (count > this.settings.deliveryLimit) {
+      // More than can be counted is more than any limit.
+      const count = rankOf(flags) + 1;
+      const { deliveryLimit } = this.settings;
+      if (count > deliveryLimit || (count > mostRank && Number.isFinite(deliveryLimit))) {
         this.dies(handle, flags, sequence, timeMs, "delivery_limit");
         return;
       }
-      back = (back & ~(mostRank << rankShift)) | (count << rankShift);
-      this.store.returned(handle, flags >> positionShift, this, sequence, count);
+      const counted = Math.min(count, mostRank);
+      back = (back & ~(mostRank << rankShift)) | (counted << rankShift);
+      this.store.returned(handle, flags >> positionShift, this, sequence, counted);
     }
     this.ready.putBack(handle, back, sequence, timeMs);
     this.countBytes(handle, 1);
     if (this.isLimited) this.dropExcess();
-    if (timeMs !== 0) this.watchExpiry();
+    if (this.ready.headTimeMs() !== 0) this.watchExpiry();
   }
 
   addConsumer(consumer: QueueConsumer): void {
@@ -363,16 +370,31 @@ export class Queue implements Destination {
     return purged;
   }
 
-  /** Drops the messages and tells the consumers. The virtual host has forgotten the queue already. */
+  /**
+   * Drops the messages and tells the consumers. The virtual host has forgotten the queue already. What died before is dead
+   * still, and goes its way.
+   */
   delete(): number {
     this.deleted = true;
-    this.stopTimers();
+    this.stop();
     for (const consumer of this.consumers.clear()) consumer.cancelledByQueue();
-    const { ready, dead } = this;
+    const { ready } = this;
     const dropped = ready.count;
-    this.dropAll(ready);
-    if (dead !== null) this.dropAll(dead);
+    while (ready.count > 0) {
+      ready.shift();
+      this.store.drop(ready.handle, ready.flags >> positionShift);
+    }
     return dropped;
+  }
+
+  /** Lets go of all messages but the delivered ones: what a queue that does not survive has when the broker stops. */
+  discard(): void {
+    this.purge();
+    const { dead } = this;
+    while (dead !== null && this.deadCount > 0) {
+      dead.shift();
+      this.settle(dead.handle, dead.flags, dead.sequence);
+    }
   }
 
   get deadCount(): number {
@@ -384,12 +406,20 @@ export class Queue implements Destination {
     const dead = this.dead!;
     dead.shift();
     const { handle, flags, sequence, timeMs } = dead;
+    this.deadBytes -= this.deadBytesOf(handle);
     return { handle, flags, sequence, timeMs, reason: reasonOf(flags) };
   }
 
   /** The dead letter cannot go anywhere now. */
   keepDead({ handle, flags, sequence, timeMs }: DeadMessage): void {
     this.dead!.putBack(handle, flags, sequence, timeMs);
+    this.deadBytes += this.deadBytesOf(handle);
+  }
+
+  private deadBytesOf(handle: MessageHandle): number {
+    if (!this.countsBytes || !this.settings.deadLettersAtLeastOnce) return 0;
+    this.store.locate(handle, this.located);
+    return this.located.bodyLength;
   }
 
   /** The one that has waited longest, of those with the highest priority. https://www.rabbitmq.com/docs/consumers#single-active-consumer */
@@ -437,6 +467,7 @@ export class Queue implements Destination {
     }
     this.dead ??= new ReadyMessages();
     this.dead.push(handle, flags | (deathReasons.indexOf(reason) << deathShift), sequence, timeMs);
+    this.deadBytes += this.deadBytesOf(handle);
     this.environment.hasDeadLetters(this);
   }
 
@@ -450,17 +481,13 @@ export class Queue implements Destination {
     }
   }
 
-  private dropAll(messages: ReadyOrder): void {
-    while (messages.count > 0) {
-      messages.shift();
-      this.store.drop(messages.handle, messages.flags >> positionShift);
-    }
-  }
-
-  private dropExcess(): void {
+  /** Whether there was any. */
+  private dropExcess(): boolean {
     const { ready, settings } = this;
-    if (settings.overflow !== "drop-head") return;
+    if (settings.overflow !== "drop-head") return false;
+    const before = ready.count;
     while (ready.count > settings.maxLength || this.readyBytes > settings.maxBytes) this.dropFirst("maxlen");
+    return ready.count < before;
   }
 
   /** Drops what has expired at the queue's head, and sees to it that the next is dropped in time. */
@@ -508,7 +535,8 @@ export class Queue implements Destination {
     );
   }
 
-  private stopTimers(): void {
+  /** Its timers end. Stopping twice is fine. */
+  stop(): void {
     this.expiry?.cancel();
     this.expiry = undefined;
     this.unusedTimer?.cancel();

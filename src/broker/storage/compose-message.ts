@@ -1,15 +1,58 @@
 import {
   ByteReader,
   ByteWriter,
-  readProperties,
-  writeProperties,
-  type BasicProperties,
+  decodeText,
+  emptyTable,
+  PropertyScan,
+  readTable,
+  spliceProperties,
+  type FieldTable,
+  type PropertyChanges,
 } from "../../wire/index.ts";
 import { MessageView, storedHeaderBytes } from "./message-view.ts";
 
-/** The properties of a message, decoded. */
-export function propertiesOf({ bytes, propertiesAt, propertiesLength }: MessageView): BasicProperties {
-  return readProperties(new ByteReader(bytes, propertiesAt, propertiesAt + propertiesLength));
+/** What the broker itself reads of a message's properties. */
+export interface KnownProperties {
+  readonly headers: FieldTable;
+  readonly persistent: boolean;
+  readonly priority: number;
+  readonly expiration: string | undefined;
+  /** Infinity when it lives for ever. */
+  readonly ttlMs: number;
+  readonly messageId: string | undefined;
+  readonly replyTo: string | undefined;
+}
+
+/** Decodes what the broker reads of a message whose properties have been scanned when it was published. */
+export function knownProperties({
+  bytes,
+  view,
+  propertiesAt,
+  propertiesLength,
+}: MessageView): KnownProperties {
+  scan.scan(bytes, view, propertiesAt, propertiesAt + propertiesLength);
+  const { headersAt, deliveryMode, priority, expirationAt, messageIdAt, replyToAt } = scan;
+  const text = (at: number): string | undefined =>
+    at < 0 ? undefined : decodeText(bytes.subarray(at + 1, at + 1 + bytes[at]));
+  const expiration = text(expirationAt);
+  return {
+    headers: headersAt < 0 ? emptyTable : readHeaders(bytes, headersAt),
+    persistent: deliveryMode === 2,
+    priority: Math.max(priority, 0),
+    expiration,
+    ttlMs: expiration === undefined ? Number.POSITIVE_INFINITY : Number(expiration),
+    messageId: text(messageIdAt),
+    replyTo: text(replyToAt),
+  };
+}
+
+const scan = new PropertyScan();
+
+/** The headers of a message, whose keys need not be UTF-8. */
+export function readHeaders(bytes: Uint8Array, at: number): FieldTable {
+  const reader = new ByteReader(bytes, at);
+  reader.isLenient = true;
+  return readTable(reader);
 }
 
 /** Exchange and routing key of a message, decoded. */
@@ -18,16 +61,17 @@ export function routeOf({ bytes, routeAt, routeLength }: MessageView): {
   routingKey: string;
 } {
   const reader = new ByteReader(bytes, routeAt, routeAt + routeLength);
+  reader.isLenient = true;
   return { exchange: reader.shortstr(), routingKey: reader.shortstr() };
 }
 
 /**
- * A message in bytes of its own, made of another's: with these properties and, if given, another route. The store may move
+ * A message in bytes of its own, made of another's: with changed properties and, if given, another route. The store may move
  * the original meanwhile.
  */
 export function composeMessage(
   original: MessageView,
-  properties: BasicProperties,
+  changes: PropertyChanges,
   route?: { exchange: string; routingKey: string },
 ): MessageView {
   const writer = new ByteWriter(256);
@@ -38,7 +82,7 @@ export function composeMessage(
     writer.raw(original.bytes.subarray(original.routeAt, original.routeAt + original.routeLength));
   }
   const routeLength = writer.length;
-  writeProperties(writer, properties);
+  spliceProperties(writer, original.bytes, original.propertiesAt, changes);
   const head = writer.written();
   const { bodyAt, bodyLength } = original;
   const message = new MessageView();

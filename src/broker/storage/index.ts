@@ -1,5 +1,11 @@
 export { checkData, type DataReport } from "./check-data.ts";
-export { composeMessage, propertiesOf, routeOf } from "./compose-message.ts";
+export {
+  composeMessage,
+  knownProperties,
+  readHeaders,
+  routeOf,
+  type KnownProperties,
+} from "./compose-message.ts";
 export { NoDefinitions, type Definitions } from "./definitions.ts";
 export type { Disk } from "./disk.ts";
 export { lockDirectory } from "./directory-lock.ts";

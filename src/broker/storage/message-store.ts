@@ -82,5 +82,5 @@ export interface StoreUsage {
   readonly memoryBytes: number;
 }
 
-/** The most destinations that one {@link MessageStore.append} takes. */
-export const mostDestinations = 16_384;
+/** The most destinations that one {@link MessageStore.append} takes: their pairs must fit into a chunk of the log. */
+export const mostDestinations = 10_000;

@@ -6,15 +6,12 @@ import { Publisher } from "../../../src/broker/connection/publisher.ts";
 import type { Queue, QueueConsumer } from "../../../src/broker/queues/index.ts";
 import type { Geometry } from "../../../src/broker/storage/log/geometry.ts";
 import type { LogStore } from "../../../src/broker/storage/log/log-store.ts";
-import {
-  composeMessage,
-  MessageView,
-  propertiesOf,
-  type SurvivingMessage,
-} from "../../../src/broker/storage/index.ts";
+import { knownProperties, MessageView, type SurvivingMessage } from "../../../src/broker/storage/index.ts";
 import { VirtualHost, type MessageHolder } from "../../../src/broker/virtual-host.ts";
 import {
+  ByteWriter,
   emptyTable,
+  writeProperties,
   type BasicProperties,
   type FieldTable,
   type FieldValue,
@@ -26,6 +23,7 @@ import type { Random } from "../../support/random.ts";
 import {
   deliveryLimit,
   mortalMs,
+  mostDelayMs,
   mostPriority,
   retryMs,
   type FoundTask,
@@ -42,6 +40,8 @@ interface Held {
 
 const text = (value: string): FieldValue => ({ type: "longstr", value });
 const number = (value: number): FieldValue => ({ type: "signedint", value });
+/** Two bytes, 0xff and 0xfe. */
+const binary = "\udcff\udcfe";
 const toDead = { "x-dead-letter-exchange": text("to-dead") };
 
 /** Rejected tasks go from `work` to `retry`, wait there and come back; all others end in `dead`. */
@@ -49,7 +49,9 @@ const queues: Readonly<Record<string, Record<string, FieldValue>>> = {
   work: { "x-max-priority": number(mostPriority), "x-dead-letter-exchange": text("to-retry") },
   retry: { "x-message-ttl": number(retryMs), "x-dead-letter-exchange": text("to-work") },
   mortal: { "x-message-ttl": number(mortalMs), ...toDead },
-  short: { "x-max-length": number(3), ...toDead },
+  short: { "x-max-length": number(3), "x-max-length-bytes": number(900), ...toDead },
+  /** Its dead letters are held by the delayed exchange. */
+  flaky: { "x-dead-letter-exchange": text("later") },
   limited: { "x-queue-type": text("quorum"), "x-delivery-limit": number(deliveryLimit), ...toDead },
   dead: {},
 };
@@ -130,23 +132,23 @@ export class Life {
     const { random, clock } = this;
     const { log } = this.store;
     if (!log.hasRoom || !log.hasRoomFor(20_000)) return;
-    const where = random.pick(["work", "work", "mortal", "short", "limited", "later"]);
+    const where = random.pick(["work", "work", "mortal", "short", "limited", "later", "flaky"]);
     const priority = random.below(6);
     const lives = where === "mortal" && random.chance(0.5) ? random.below(2 * mortalMs) : Infinity;
-    const delayMs = 1 + random.below(300);
+    const delayMs = 1 + random.below(mostDelayMs);
+    const isDelayed = where === "later" || where === "flaky";
     const waitMs = where === "later" ? delayMs : Math.min(lives, mortalMs);
     const isTimed = where === "later" || where === "mortal";
-    const task = this.ledger.add(priority, isTimed ? clock.nowMs() + waitMs : 0);
+    const task = this.ledger.add(where, priority, isTimed ? clock.nowMs() + waitMs : 0);
     const properties: BasicProperties = { messageId: task.id, deliveryMode: 2, priority };
     if (Number.isFinite(lives)) properties.expiration = String(lives);
-    if (where === "later") properties.headers = new Map([["x-delay", number(delayMs)]]);
+    if (isDelayed) properties.headers = new Map([["x-delay", number(delayMs)]]);
+    // Bytes that are not UTF-8, which the broker must pass on as they are.
+    if (random.chance(0.3)) properties.correlationId = binary;
     const bodyBytes = random.chance(0.05) ? random.pick([3000, 9000]) : random.below(400);
-    const route = {
-      exchange: where === "later" ? "later" : "",
-      routingKey: where === "later" ? "work" : where,
-    };
     this.unconfirmed.push(task);
-    this.publisher.publish(composeMessage(viewOf(bodyBytes), properties, route), false);
+    const [exchange, routingKey] = where === "later" ? ["later", "work"] : ["", where];
+    this.publisher.publish(viewOf(exchange, routingKey, properties, bodyBytes), false);
   }
 
   /** A consumer takes a few messages and deals with some of those that it has. */
@@ -271,7 +273,7 @@ export class Life {
       for (const message of messages) {
         const view = new MessageView();
         this.store.locate(message.handle, view);
-        found.push({ id: propertiesOf(view).messageId!, where, message });
+        found.push({ id: knownProperties(view).messageId!, where, message });
         holder.restore(message);
       }
     }
@@ -310,7 +312,7 @@ class Consumer implements QueueConsumer {
 
   deliver(view: MessageView, handle: number, flags: number, sequence: number): void {
     this.credit--;
-    const { messageId, headers } = propertiesOf(view);
+    const { messageId, headers } = knownProperties(view);
     const task = this.ledger.tasks.get(messageId!);
     if (!task || task.isSettled)
       return void this.ledger.findings.push(
@@ -318,7 +320,7 @@ class Consumer implements QueueConsumer {
       );
     if (this.held.some((held) => held.task === task))
       this.ledger.findings.push(`${task.id} comes twice from ${this.queue.name}`);
-    const count = headers?.get("x-delivery-count");
+    const count = headers.get("x-delivery-count");
     if (this.queue.name === "limited" && Number(count?.type === "long" ? count.value : 0) !== task.returns)
       this.ledger.findings.push(`${task.id} comes with another count than ${task.returns}`);
     this.held.push({ task, handle, flags, sequence });
@@ -348,9 +350,26 @@ class Consumer implements QueueConsumer {
   }
 }
 
-function viewOf(bodyBytes: number): MessageView {
+function viewOf(
+  exchange: string,
+  routingKey: string,
+  properties: BasicProperties,
+  bodyBytes: number,
+): MessageView {
+  const writer = new ByteWriter();
+  writer.shortstr(exchange);
+  writer.shortstr(routingKey);
+  const routeLength = writer.length;
+  writeProperties(writer, properties);
+  const propertiesLength = writer.length - routeLength;
+  writer.raw(Buffer.alloc(bodyBytes, "body"));
   const view = new MessageView();
-  view.bytes = Buffer.alloc(bodyBytes, "body");
+  view.bytes = writer.written();
+  view.view = new DataView(view.bytes.buffer);
+  view.routeLength = routeLength;
+  view.propertiesAt = routeLength;
+  view.propertiesLength = propertiesLength;
+  view.bodyAt = routeLength + propertiesLength;
   view.bodyLength = bodyBytes;
   return view;
 }

@@ -38,8 +38,11 @@ export class LogStore implements MessageStore {
   readonly table: RecordTable;
   private readonly memory: MemoryStore;
   private readonly long: LongMessages;
-  /** How often messages were returned, by record and position: the cleaner must write it again behind a copy. */
-  private readonly deliveries = new Map<number, Map<number, number>>();
+  /**
+   * How often messages were returned to queues that count it, by record and position: the cleaner must write it again behind
+   * a copy. That one was delivered at all need not be: an orderly stop writes it, and after any other all count as delivered.
+   */
+  private readonly returns = new Map<number, Map<number, number>>();
 
   constructor(log: Log, table: RecordTable, memory: MemoryStore) {
     this.log = log;
@@ -119,19 +122,20 @@ export class LogStore implements MessageStore {
     const record = handle >> 1;
     if (handle & inMemory || !this.table.isLive(record, position)) return;
     this.log.writer.deliveries(destination.id, sequence, count);
-    let counts = this.deliveries.get(record);
-    if (!counts) this.deliveries.set(record, (counts = new Map()));
-    counts.set(position, count);
+    this.noteReturns(record, position, count);
     this.log.commitSoon();
   }
 
   /** The handle for a record that recovery has found, and that a queue has with this history. */
   restored(record: number, position: number, deliveries: number): MessageHandle {
-    if (deliveries >= 0) {
-      const counts = this.deliveries.get(record) ?? new Map<number, number>();
-      this.deliveries.set(record, counts.set(position, deliveries));
-    }
+    this.noteReturns(record, position, deliveries);
     return record << 1;
+  }
+
+  private noteReturns(record: number, position: number, count: number): void {
+    if (count <= 0) return;
+    const counts = this.returns.get(record) ?? new Map<number, number>();
+    this.returns.set(record, counts.set(position, count));
   }
 
   /** The record behind a handle; -1 for a message that is kept in memory only. */
@@ -211,7 +215,7 @@ export class LogStore implements MessageStore {
 
   /** The records that said how often the copied message was returned may be gone before the copy. */
   private repeatDeliveries(record: number, view: DataView, pairsAt: number, bytesPerPair: number): void {
-    for (const [position, count] of this.deliveries.get(record) ?? []) {
+    for (const [position, count] of this.returns.get(record) ?? []) {
       if (!this.table.isLive(record, position)) continue;
       const at = pairsAt + position * bytesPerPair;
       this.log.writer.deliveries(view.getUint32(at, true), getSafeInteger(view, at + 4), count);
@@ -296,7 +300,7 @@ export class LogStore implements MessageStore {
     if (!table.release(record)) return;
     this.leaveSegment(record);
     if (this.isLong(record)) this.long.forget(record);
-    if (this.deliveries.size > 0) this.deliveries.delete(record);
+    if (this.returns.size > 0) this.returns.delete(record);
     table.free(record);
   }
 

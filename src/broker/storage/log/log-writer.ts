@@ -146,6 +146,9 @@ export class LogWriter {
     storedEnd: number,
   ): { segment: Segment; offset: number } {
     const totalBytes = head.length + storedEnd - storedAt;
+    // A reader wants all of the head in the first fragment.
+    if (head.length > this.geometry.chunkBytes - fileHeaderBytes - batchHeaderBytes - fragmentHeaderBytes)
+      throw new Error(`a record's head of ${head.length} bytes does not fit into a chunk`);
     let start: { segment: Segment; offset: number } | undefined;
     let rest = head;
     let at = storedAt;
