@@ -10,6 +10,13 @@ export interface PropertyChanges {
 
 type Kind = "shortstr" | "table" | "octet" | "timestamp";
 
+const lengthOf: Readonly<Record<Kind, (view: DataView, at: number) => number>> = {
+  shortstr: (view, at) => 1 + view.getUint8(at),
+  table: (view, at) => 4 + view.getUint32(at),
+  octet: () => 1,
+  timestamp: () => 8,
+};
+
 /** The properties of class basic in their order, by their flags. */
 const properties: readonly (readonly [flag: number, kind: Kind, name?: keyof PropertyChanges])[] = [
   [0x8000, "shortstr"],
@@ -43,7 +50,7 @@ export function spliceProperties(
   writer.short(properties.reduce((flags, [flag, , name]) => flagsAfter(flags, flag, name, changes), before));
   let position = at + 2;
   for (const [flag, kind, name] of properties) {
-    const length = before & flag ? lengthOf(kind, bytes, view, position) : 0;
+    const length = before & flag ? lengthOf[kind](view, position) : 0;
     const change = name === undefined ? undefined : changes[name];
     if (change === undefined) writer.raw(bytes.subarray(position, position + length));
     else if (typeof change === "string") writer.shortstr(change);
@@ -61,17 +68,4 @@ function flagsAfter(
   const change = name === undefined ? undefined : changes[name];
   if (change === undefined) return flags;
   return change === null ? flags & ~flag : flags | flag;
-}
-
-function lengthOf(kind: Kind, bytes: Uint8Array, view: DataView, at: number): number {
-  switch (kind) {
-    case "shortstr":
-      return 1 + bytes[at];
-    case "table":
-      return 4 + view.getUint32(at);
-    case "octet":
-      return 1;
-    case "timestamp":
-      return 8;
-  }
 }

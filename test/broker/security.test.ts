@@ -1,7 +1,7 @@
 /** Who may do what: the same users, permissions and limits on both brokers, and the same words of refusal. */
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
-import { emptyTable, MethodId, type FieldTable, type Method } from "../../src/wire/index.ts";
+import { emptyTable, MethodId, type FieldTable, type FieldValue, type Method } from "../../src/wire/index.ts";
 import { describeEachAdministeredBroker } from "../support/brokers.ts";
 import { bindQueue, consume, declareExchange, declareQueue } from "../support/methods.ts";
 import { RawClient } from "../support/raw-client.ts";
@@ -312,6 +312,12 @@ describeEachAdministeredBroker("security", (broker) => {
       expect(await replyTo(client, unbindQueue("plain", "topic"))).toBe(refusedTopic("key", "50.50"));
       expect(await replyTo(client, bindExchange("plain", "topic"))).toBe(refusedTopic("key", "40.30"));
       expect(await replyTo(client, bindExchange("topic", "r-topic"))).toBe("allowed");
+      // RabbitMQ checks the method's own key only.
+      const withCopy = publish("topic", "w.a", ["x.copy"]);
+      const checksCopies = broker().name === "warren";
+      expect(await replyTo(client, withCopy)).toBe(
+        checksCopies ? refusedTopic("x.copy", "60.40") : "allowed",
+      );
       await admin.clearTopicPermissions(user, { vhost });
       expect(await replyTo(client, publish("topic", "x.b"))).toBe("allowed");
     });
@@ -481,6 +487,13 @@ function unbindExchange(destination: string, source: string): Method {
   };
 }
 
-function publish(exchange: string, routingKey = "key"): (client: RawClient, channel: number) => void {
-  return (client, channel) => client.publish(channel, exchange, routingKey, "a message");
+function publish(
+  exchange: string,
+  routingKey = "key",
+  copies: readonly string[] = [],
+): (client: RawClient, channel: number) => void {
+  const value = copies.map((key): FieldValue => ({ type: "longstr", value: key }));
+  const headers: FieldTable = new Map([["CC", { type: "array", value }]]);
+  const properties = copies.length > 0 ? { headers } : {};
+  return (client, channel) => client.publish(channel, exchange, routingKey, "a message", { properties });
 }

@@ -254,6 +254,11 @@ export class Session implements AsyncDisposable {
     return taken;
   }
 
+  /** Deliveries on a channel that have come and were not taken with {@link delivered}. */
+  deliveriesOn(channel: number): number {
+    return this.waiting(channel).items.length;
+  }
+
   /** The broker cancels a consumer. */
   async cancelledByBroker(): Promise<void> {
     this.note("cancelled by the broker", await within(take(this.cancelled), "basic.cancel"));
@@ -370,7 +375,9 @@ export class Session implements AsyncDisposable {
     header: Uint8Array,
     body: Uint8Array,
   ): unknown {
-    const { headers, ...properties } = readProperties(new ByteReader(header, 12));
+    const reader = new ByteReader(header, 12);
+    reader.isLenient = true;
+    const { headers, ...properties } = readProperties(reader);
     this.lastReplyTo = properties.replyTo;
     return {
       body: Buffer.from(body).toString(),

@@ -174,3 +174,29 @@ async function bodies(session: Session, queue: string): Promise<string[]> {
   const [[, messages]] = session.transcript as [string, { body: string }[]][];
   return messages.map(({ body }) => body);
 }
+
+test("a message that expires in eleven thousand queues is there after a crash", async () => {
+  const dataDir = dataDirectory();
+  const count = 11_000;
+  const broker = await startBrokerProcess({ dataDir });
+  const { channel } = await open(broker);
+  await channel.assertExchange("all", "fanout", { durable: true });
+  const declarations: Promise<unknown>[] = [];
+  for (let number = 0; number < count; number++)
+    declarations.push(
+      channel.assertQueue(`q${number}`, { durable: true }),
+      channel.bindQueue(`q${number}`, "all", ""),
+    );
+  await Promise.all(declarations);
+  channel.publish("all", "", Buffer.from("to all"), { persistent: true, expiration: "3600000" });
+  await channel.waitForConfirms();
+  await broker.kill();
+
+  const again = await startBrokerProcess({ dataDir });
+  const { channel: later } = await open(again);
+  expect(await again.usage()).toMatchObject({ queues: count });
+  for (const number of [0, 5_000, 9_999, 10_000, count - 1]) {
+    const message = await later.get(`q${number}`, { noAck: true });
+    expect(message && message.content.toString()).toBe("to all");
+  }
+}, 120_000);

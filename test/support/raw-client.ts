@@ -273,6 +273,7 @@ function parse(type: number, channel: number, payload: Uint8Array): Received {
   switch (type) {
     case FrameType.Method: {
       const reader = new ByteReader(payload);
+      reader.isLenient = true;
       const id = reader.long();
       const method = readMethod(id, reader);
       if (!method) throw new Error(`the broker sent an unknown method 0x${id.toString(16)}`);

@@ -390,10 +390,9 @@ export class Queue implements Destination {
   /** Lets go of all messages but the delivered ones: what a queue that does not survive has when the broker stops. */
   discard(): void {
     this.purge();
-    const { dead } = this;
-    while (dead !== null && this.deadCount > 0) {
-      dead.shift();
-      this.settle(dead.handle, dead.flags, dead.sequence);
+    while (this.deadCount > 0) {
+      const { handle, flags, sequence } = this.takeDead();
+      this.settle(handle, flags, sequence);
     }
   }
 

@@ -17,6 +17,15 @@ export const limitScenarios: Scenarios = {
     await session.drain("dead");
   },
 
+  async "what becomes the first by a drop may have expired, or does so in time"(session) {
+    await session.declare("q", { "x-max-length": 2 });
+    await session.publish("", "q", "dropped");
+    await session.publish("", "q", "short-lived", { expiration: "60" });
+    await session.publish("", "q", "stays");
+    await session.until("q", 1);
+    await session.drain("q");
+  },
+
   async "reject-publish nacks what does not fit"(session) {
     await session.declare("q", { "x-max-length": 2, "x-overflow": "reject-publish" });
     for (const body of ["1", "2", "3", "4"]) await session.publish("", "q", body);
