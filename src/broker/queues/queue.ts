@@ -86,6 +86,10 @@ export class Queue implements Destination {
   private readonly store: MessageStore;
   private readonly isLimited: boolean;
   private readonly countsBytes: boolean;
+  /** Returns are counted, and shown to consumers. */
+  private readonly countsReturns: boolean;
+  /** Some ready message may expire: none is looked at for its time before. */
+  private isTimed = false;
   private readonly ready: ReadyOrder;
   /** Of ready bodies; counted only where there is a limit to them. */
   private readyBytes = 0;
@@ -120,6 +124,7 @@ export class Queue implements Destination {
     const settings = queueSettings(options.arguments, environment.defaultDeliveryLimit);
     this.settings = settings;
     this.countsBytes = Number.isFinite(settings.maxBytes);
+    this.countsReturns = settings.type === "quorum";
     this.isLimited = this.countsBytes || Number.isFinite(settings.maxLength);
     const rejects = this.isLimited && settings.overflow !== "drop-head";
     this.isPlain = !rejects && settings.maxPriority === 0 && !Number.isFinite(settings.ttlMs);
@@ -185,10 +190,14 @@ export class Queue implements Destination {
    */
   enqueue(message: MessageView, handle: MessageHandle, position: number): void {
     const sequence = this.nextSequence++;
-    const timeMs = this.nextTimeMs;
-    const flags = (position << positionShift) | (this.nextNote << rankShift);
-    if (timeMs !== 0) this.nextTimeMs = 0;
-    this.nextNote = 0;
+    let flags = position << positionShift;
+    let timeMs = 0;
+    if (this.nextTimeMs !== 0 || this.nextNote !== 0) {
+      timeMs = this.nextTimeMs;
+      flags |= this.nextNote << rankShift;
+      this.nextTimeMs = 0;
+      this.nextNote = 0;
+    }
     if (this.ready.count === 0) {
       const consumer = this.consumers.next();
       if (consumer !== null) {
@@ -197,29 +206,36 @@ export class Queue implements Destination {
       }
     }
     this.ready.push(handle, flags, sequence, timeMs);
-    if (this.countsBytes) this.readyBytes += message.bodyLength;
+    if (timeMs !== 0) this.isTimed = true;
+    if (this.isLimited || this.isTimed) this.afterPush(message.bodyLength);
+  }
+
+  private afterPush(bodyBytes: number): void {
+    if (this.countsBytes) this.readyBytes += bodyBytes;
     const isNewHead = (this.isLimited && this.dropExcess()) || this.ready.count === 1;
+    if (!this.isTimed) return;
     // It may live no longer than it takes to find a consumer.
-    if (isNewHead && this.ready.headTimeMs() !== 0) this.dropExpired();
-    else if (timeMs !== 0) this.watchExpiry();
+    if (isNewHead) this.dropExpired();
+    else this.watchExpiry();
   }
 
   /** Takes back a message that survived an earlier life of the broker. They come in the order of their sequences. */
   restore({ handle, position, sequence, isRedelivered, deliveries, timeMs, note }: SurvivingMessage): void {
-    const { type, maxPriority } = this.settings;
-    const rank = type === "quorum" ? Math.min(deliveries, mostRank) : Math.min(note, maxPriority);
+    const { maxPriority } = this.settings;
+    const rank = this.countsReturns ? Math.min(deliveries, mostRank) : Math.min(note, maxPriority);
     const flags = (position << positionShift) | (rank << rankShift) | (isRedelivered ? redelivered : 0);
     this.ready.push(handle, flags, sequence, timeMs);
     this.countBytes(handle, 1);
-    if (timeMs !== 0) this.watchExpiry();
+    if (timeMs === 0) return;
+    this.isTimed = true;
+    this.watchExpiry();
   }
 
   /** Tells the store which of the ready messages have been delivered before, so that it outlives a stop in order. */
   noteRedelivered(): void {
-    const isCounted = this.settings.type === "quorum";
     this.ready.forEach((handle, flags, sequence) => {
       if (!(flags & redelivered)) return;
-      const count = isCounted ? rankOf(flags) : 0;
+      const count = this.countsReturns ? rankOf(flags) : 0;
       this.store.returned(handle, flags >> positionShift, this, sequence, count);
     });
   }
@@ -228,7 +244,6 @@ export class Queue implements Destination {
   takeAll(visit: (message: SurvivingMessage) => void): void {
     const { ready, dead } = this;
     if (dead !== null) this.revive(dead);
-    const isQuorum = this.settings.type === "quorum";
     while (ready.count > 0) {
       ready.shift();
       const { handle, flags, sequence, timeMs } = ready;
@@ -239,9 +254,9 @@ export class Queue implements Destination {
         position: flags >> positionShift,
         sequence,
         isRedelivered,
-        deliveries: isQuorum ? rank : 0,
+        deliveries: this.countsReturns ? rank : 0,
         timeMs,
-        note: isQuorum ? 0 : rank,
+        note: this.countsReturns ? 0 : rank,
       });
     }
     this.readyBytes = 0;
@@ -252,7 +267,7 @@ export class Queue implements Destination {
   dispatch(): void {
     const { ready, located } = this;
     while (ready.count > 0) {
-      if (ready.headTimeMs() !== 0) {
+      if (this.isTimed) {
         this.dropExpired();
         if (ready.count === 0) return;
       }
@@ -270,18 +285,17 @@ export class Queue implements Destination {
   take(): TakenMessage | null {
     const { ready } = this;
     this.used();
-    if (ready.headTimeMs() !== 0) this.dropExpired();
+    if (this.isTimed) this.dropExpired();
     if (ready.count === 0) return null;
     ready.shift();
     const { handle, flags, sequence, timeMs } = ready;
     if (timeMs !== 0) this.heldTimes.set(sequence, timeMs);
     // Before the message is looked at: this settles others, and what is shown may be moved then.
-    if (ready.headTimeMs() !== 0) this.dropExpired();
+    if (this.isTimed) this.dropExpired();
     const message = new MessageView();
     this.store.locate(handle, message);
     if (this.countsBytes) this.readyBytes -= message.bodyLength;
-    const isCounted = this.settings.type === "quorum";
-    const shown = isCounted ? withDeliveryCount(message, rankOf(flags)) : message;
+    const shown = this.countsReturns ? withDeliveryCount(message, rankOf(flags)) : message;
     return { message: shown, handle, flags, sequence };
   }
 
@@ -312,7 +326,7 @@ export class Queue implements Destination {
       return;
     }
     let back = flags | redelivered;
-    if (this.settings.type === "quorum" && (isRejection || this.environment.countsEveryReturn)) {
+    if (this.countsReturns && (isRejection || this.environment.countsEveryReturn)) {
       // More than can be counted is more than any limit.
       const count = rankOf(flags) + 1;
       const { deliveryLimit } = this.settings;
@@ -327,7 +341,8 @@ export class Queue implements Destination {
     this.ready.putBack(handle, back, sequence, timeMs);
     this.countBytes(handle, 1);
     if (this.isLimited) this.dropExcess();
-    if (this.ready.headTimeMs() !== 0) this.watchExpiry();
+    if (timeMs !== 0) this.isTimed = true;
+    if (this.isTimed) this.watchExpiry();
   }
 
   addConsumer(consumer: QueueConsumer): void {
@@ -442,7 +457,7 @@ export class Queue implements Destination {
     sequence: number,
     timeMs: number,
   ): void {
-    const isCounted = this.settings.type === "quorum" && rankOf(flags) > 0;
+    const isCounted = this.countsReturns && rankOf(flags) > 0;
     const shown = isCounted ? withDeliveryCount(message, rankOf(flags)) : message;
     if (consumer.noAck) {
       consumer.deliver(shown, -1, flags, sequence);
@@ -492,11 +507,13 @@ export class Queue implements Destination {
   /** Drops what has expired at the queue's head, and sees to it that the next is dropped in time. */
   private dropExpired(): void {
     const { ready } = this;
-    const nowMs = this.environment.clock.nowMs();
-    for (let timeMs = ready.headTimeMs(); timeMs !== 0 && timeMs <= nowMs; timeMs = ready.headTimeMs()) {
-      this.dropFirst("expired");
+    let timeMs = ready.headTimeMs();
+    if (timeMs !== 0) {
+      const nowMs = this.environment.clock.nowMs();
+      for (; timeMs !== 0 && timeMs <= nowMs; timeMs = ready.headTimeMs()) this.dropFirst("expired");
+      this.watchExpiry();
     }
-    this.watchExpiry();
+    if (ready.count === 0) this.isTimed = false;
   }
 
   private dropFirst(reason: DeathReason): void {
