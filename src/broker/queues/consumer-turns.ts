@@ -26,20 +26,28 @@ export class ConsumerTurns<T extends TurnTaker> {
   readonly all: Set<T> = new Set();
   /** Highest first. Mostly there is one. */
   private levels: Level<T>[] = [];
-  private served: Level<T> | null = null;
+  /** The first of them. Read by itself, it keeps `next` small enough to be inlined. */
+  private top: Level<T> = emptyLevel(0);
 
   /** The next consumer with credit. Those without are parked until they ask to be resumed. */
   next(): T | null {
-    const { levels } = this;
-    for (let index = 0; index < levels.length; index++) {
-      const level = levels[index];
+    const { top } = this;
+    const { active } = top;
+    if (active.length === 1 && active[0].hasCredit()) {
+      top.turn = 1;
+      return active[0];
+    }
+    return this.takeTurn();
+  }
+
+  private takeTurn(): T | null {
+    for (const level of this.levels) {
       const { active } = level;
       while (active.length > 0) {
         if (level.turn >= active.length) level.turn = 0;
         const consumer = active[level.turn];
         if (consumer.hasCredit()) {
           level.turn++;
-          this.served = level;
           return consumer;
         }
         active.splice(level.turn, 1);
@@ -50,9 +58,9 @@ export class ConsumerTurns<T extends TurnTaker> {
     return null;
   }
 
-  /** The consumer that {@link next} has named was given nothing: it is its turn still. */
-  giveBack(): void {
-    this.served!.turn--;
+  /** The consumer that {@link next} has just named was given nothing: it is its turn still. */
+  giveBack(consumer: T): void {
+    this.level(consumer.priority).turn--;
   }
 
   /** It takes part from now on, unless it `waits` for {@link activate}. */
@@ -77,7 +85,7 @@ export class ConsumerTurns<T extends TurnTaker> {
       if (at < level.turn) level.turn--;
     }
     // Clients may use very many priorities, one after the other.
-    if (--level.members === 0) this.levels = this.levels.filter((other) => other !== level);
+    if (--level.members === 0) this.setLevels(this.levels.filter((other) => other !== level));
     return true;
   }
 
@@ -91,16 +99,24 @@ export class ConsumerTurns<T extends TurnTaker> {
   clear(): T[] {
     const consumers = [...this.all];
     this.all.clear();
-    this.levels = [];
+    this.setLevels([]);
     return consumers;
   }
 
   private level(priority: number): Level<T> {
     const found = this.levels.find((level) => level.priority === priority);
     if (found) return found;
-    const level: Level<T> = { priority, active: [], turn: 0, members: 0 };
-    this.levels.push(level);
-    this.levels.sort((a, b) => b.priority - a.priority);
+    const level = emptyLevel<T>(priority);
+    this.setLevels([...this.levels, level].toSorted((a, b) => b.priority - a.priority));
     return level;
   }
+
+  private setLevels(levels: Level<T>[]): void {
+    this.levels = levels;
+    this.top = levels[0] ?? emptyLevel(0);
+  }
+}
+
+function emptyLevel<T>(priority: number): Level<T> {
+  return { priority, active: [], turn: 0, members: 0 };
 }

@@ -177,7 +177,7 @@ export class Queue implements Destination {
     if (consumer === null) return false;
     if (!consumer.noAck) {
       // The message comes again through enqueue.
-      this.consumers.giveBack();
+      this.consumers.giveBack(consumer);
       return false;
     }
     consumer.deliver(message, -1, 0, 0);
