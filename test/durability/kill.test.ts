@@ -95,7 +95,7 @@ function numberIn({ content }: ConsumeMessage): number {
 }
 
 /** Acknowledges three of four messages, hands one of eight back, keeps the others until the connection ends. */
-async function consume(url: string, ledger: Ledger): Promise<ChannelModel> {
+async function consume(url: string, ledger: Ledger): Promise<() => Promise<void>> {
   const { connection, channel } = await open(url);
   await channel.prefetch(100);
   let delivered = 0;
@@ -114,7 +114,12 @@ async function consume(url: string, ledger: Ledger): Promise<ChannelModel> {
       ledger.ackedAtMs.set(number, performance.now());
     }
   });
-  return connection;
+  return async () => {
+    // channel.close-ok says that the broker has seen every acknowledgement before it. Closing only the connection does
+    // not: amqplib may send connection.close, which is on channel 0, before acknowledgements that it was given earlier.
+    await channel.close();
+    await connection.close();
+  };
 }
 
 async function drain(url: string, ledger: Ledger): Promise<void> {
@@ -139,14 +144,14 @@ describe("kill -9 of the broker's process", () => {
       const url = `amqp://guest:guest@127.0.0.1:${broker.port}`;
       let stopping = false;
       const publishing = publish(url, ledger, () => stopping);
-      const consuming = await consume(url, ledger);
+      const closeConsumer = await consume(url, ledger);
       await sleep(50 + random.below(300));
       const inOrder = round % 5 === 4;
       ledger.lastEndAtMs = performance.now();
       if (inOrder) {
         stopping = true;
         await publishing;
-        await consuming.close();
+        await closeConsumer();
         await broker.stop();
       } else {
         await broker.kill();
