@@ -10,7 +10,8 @@ from kombu import Connection, Queue
 from reporting import report
 
 name, dead_name = sys.argv[1:]
-with Connection(os.environ["BROKER_URL"]) as connection:
+# Confirmed, since the gets go by another channel than the publishes and could be answered before them.
+with Connection(os.environ["BROKER_URL"], transport_options={"confirm_publish": True}) as connection:
     channel = connection.channel()
     dead = Queue(dead_name, durable=True)(channel)
     dead.declare()
