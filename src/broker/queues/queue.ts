@@ -97,6 +97,8 @@ export class Queue implements Destination {
   private deadBytes = 0;
   private readonly located = new MessageView();
   private readonly consumers = new ConsumerTurns<QueueConsumer>();
+  /** Of the consumers, those that need no acknowledgement: without one, nothing can be handed over unstored. */
+  private noAckConsumers = 0;
   private exclusiveConsumer: QueueConsumer | null = null;
   /** The only one that is served, where there may be only one. */
   private activeConsumer: QueueConsumer | null = null;
@@ -172,7 +174,7 @@ export class Queue implements Destination {
 
   /** Hands a message straight to a consumer that needs no acknowledgement, if one is ready. It is not stored then. */
   offer(message: MessageView): boolean {
-    if (this.ready.count > 0) return false;
+    if (this.noAckConsumers === 0 || this.ready.count > 0) return false;
     const consumer = this.consumers.next();
     if (consumer === null) return false;
     if (!consumer.noAck) {
@@ -348,6 +350,7 @@ export class Queue implements Destination {
   addConsumer(consumer: QueueConsumer): void {
     const { singleActiveConsumer } = this.settings;
     this.consumers.add(consumer, singleActiveConsumer && this.activeConsumer !== null);
+    if (consumer.noAck) this.noAckConsumers++;
     if (consumer.exclusive) this.exclusiveConsumer = consumer;
     if (singleActiveConsumer) this.activeConsumer ??= consumer;
   }
@@ -355,6 +358,7 @@ export class Queue implements Destination {
   /** Call {@link dispatch} afterwards: another consumer's time may have come. */
   removeConsumer(consumer: QueueConsumer): void {
     if (!this.consumers.remove(consumer)) return;
+    if (consumer.noAck) this.noAckConsumers--;
     if (this.exclusiveConsumer === consumer) this.exclusiveConsumer = null;
     if (this.activeConsumer === consumer) this.activateNext();
     this.used();
@@ -392,6 +396,7 @@ export class Queue implements Destination {
   delete(): number {
     this.deleted = true;
     this.stop();
+    this.noAckConsumers = 0;
     for (const consumer of this.consumers.clear()) consumer.cancelledByQueue();
     const { ready } = this;
     const dropped = ready.count;
