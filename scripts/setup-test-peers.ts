@@ -1,6 +1,6 @@
 /**
- * Sees to it that what the tests run against is there: RabbitMQ, and clients in Python, Java, Ruby, PHP
- * and C. As root on Debian or Ubuntu it installs what is missing; elsewhere it says what to do.
+ * Sees to it that what the tests run against is there: RabbitMQ, Postgres, and clients in Python, Java, Ruby,
+ * PHP and C. As root on Debian or Ubuntu it installs what is missing; elsewhere it says what to do.
  * A missing peer fails the tests: skipped, it would prove nothing.
  */
 

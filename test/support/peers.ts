@@ -1,9 +1,9 @@
 /**
- * The programs other people wrote that our tests run: a RabbitMQ server, and clients in Python, Java,
+ * The programs other people wrote that our tests run: a RabbitMQ server, a Postgres server, and clients in Python, Java,
  * Ruby, PHP and C. Where they live, and how to say that one is missing.
  */
 
-import { accessSync, constants, existsSync } from "node:fs";
+import { accessSync, constants, existsSync, readdirSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { execFileSync, spawnSync } from "node:child_process";
 
@@ -46,6 +46,19 @@ export function findRabbitmqctl(): string | undefined {
   return existsSync(debian) ? debian : findOnPath("rabbitmqctl");
 }
 
+/** Debian keeps Postgres's programs, but for its clients, off the PATH, in a folder for each version. */
+const debianPostgres = "/usr/lib/postgresql";
+
+/** The path of `postgres` or `initdb`, or undefined where there is none. */
+export function findPostgresProgram(name: string): string | undefined {
+  const versions = existsSync(debianPostgres) ? readdirSync(debianPostgres) : [];
+  return versions
+    .toSorted((a, b) => Number(b) - Number(a))
+    .map((version) => join(debianPostgres, version, "bin", name))
+    .concat(findOnPath(name) ?? [])
+    .find(isExecutable);
+}
+
 /** One missing peer: the Debian packages that have it, and the same in words for other systems. */
 export interface MissingPeer {
   debianPackages: readonly string[];
@@ -60,6 +73,12 @@ export function findMissingPeers(): MissingPeer[] {
       otherwise:
         "a RabbitMQ server: run `docker compose up --detach --wait`, then set " +
         "WARREN_TEST_RABBITMQ_URL=amqp://warren:warren@127.0.0.1:35672",
+    });
+  }
+  if (!findPostgresProgram("postgres") || !findPostgresProgram("initdb")) {
+    missing.push({
+      debianPackages: ["postgresql"],
+      otherwise: "a Postgres server: its programs postgres and initdb on the PATH",
     });
   }
   for (const module of missingPythonModules()) {

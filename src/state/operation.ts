@@ -1,0 +1,60 @@
+import type { StepRecord } from "./state-store.ts";
+import type { TaskRow } from "./task-row.ts";
+
+/**
+ * A write, as a decision about rows. It is the same for both databases; what they do with it differs: SQLite reads and
+ * writes while it runs, Postgres locks and reads the rows of a whole batch before, and writes them after. It may be run
+ * again when the transaction that it was part of came to nothing.
+ */
+export interface Operation<T> {
+  readonly touches: Touched;
+  /** Somebody is told what was written, and must be able to rely on it: it has to outlive a power failure. */
+  readonly isLasting: boolean;
+  run(rows: Rows): T;
+}
+
+/** Which rows an operation reads and writes. */
+export interface Touched {
+  readonly task?: string;
+  /** It writes the task's row in any case, also when there was none. */
+  readonly makesTask?: boolean;
+  /** Of the task. */
+  readonly step?: string;
+  readonly lease?: string;
+  /** It writes the lease's row in any case. */
+  readonly makesLease?: boolean;
+}
+
+/** The rows that an operation touches, locked against other writers. */
+export interface Rows {
+  task(id: string): TaskRow | undefined;
+  /** With what happened to it. */
+  saveTask(task: TaskRow, events?: readonly NewEvent[]): void;
+  step(task: TaskRow, name: string): StepRecord | undefined;
+  saveStep(task: TaskRow, step: StepRow): void;
+  lease(name: string): LeaseRow | undefined;
+  saveLease(lease: LeaseRow): void;
+}
+
+export interface NewEvent {
+  readonly kind: string;
+  readonly atMs: number;
+  /** JSON text. */
+  readonly data: string | null;
+}
+
+export interface StepRow {
+  readonly name: string;
+  readonly status: "intended" | "done";
+  readonly fence: number;
+  readonly result: string | null;
+  readonly atMs: number;
+}
+
+export interface LeaseRow {
+  readonly name: string;
+  /** Empty: nobody's. */
+  readonly owner: string;
+  readonly fence: number;
+  readonly expiresAtMs: number;
+}

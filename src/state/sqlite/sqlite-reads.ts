@@ -1,0 +1,94 @@
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+import type { StepRecord, TaskEvent, TaskFilter, TaskPhase, TaskRecord } from "../state-store.ts";
+import { phases, toRecord, type TaskRow } from "../task-row.ts";
+import { stepRecord, taskColumns } from "./sqlite-rows.ts";
+
+/** What is only read, beside all transactions. */
+export class SqliteReads {
+  private readonly database: DatabaseSync;
+  private readonly selectTask: StatementSync;
+  private readonly selectEvents: StatementSync;
+  private readonly selectStep: StatementSync;
+  private readonly countTasks: StatementSync;
+  private readonly selectVersion: StatementSync;
+
+  constructor(database: DatabaseSync) {
+    this.database = database;
+    this.selectTask = database.prepare(`SELECT ${taskColumns} FROM warren_tasks WHERE id = ?`);
+    this.selectEvents = database.prepare(
+      `SELECT sequence, kind, at AS atMs, data FROM warren_events
+       WHERE task = (SELECT key FROM warren_tasks WHERE id = ?) AND sequence > ? ORDER BY sequence`,
+    );
+    this.selectStep = database.prepare(
+      `SELECT name, status, result FROM warren_steps
+       WHERE task = (SELECT key FROM warren_tasks WHERE id = ?) AND name = ?`,
+    );
+    this.countTasks = database.prepare(
+      `SELECT
+         (SELECT count(*) FROM warren_tasks WHERE phase = 'active' AND queue = ?1) AS active,
+         (SELECT count(*) FROM warren_tasks
+          WHERE phase IN ('completed', 'dead', 'cancelled') AND touched_at >= ?2 AND queue = ?1) AS finishedSince`,
+    );
+    this.selectVersion = database.prepare("PRAGMA data_version");
+  }
+
+  task(id: string): TaskRecord | undefined {
+    const row = this.selectTask.get(id);
+    return row && toRecord(row as unknown as TaskRow);
+  }
+
+  /** One query for each phase, since that is how the index is ordered. */
+  list({ type, queue, phase, before, limit }: TaskFilter & { limit: number }): TaskRecord[] {
+    const conditions = ["phase = $phase"];
+    const values: Record<string, string | number> = { limit };
+    if (type !== undefined) {
+      conditions.push("type = $type");
+      values["type"] = type;
+    }
+    if (queue !== undefined) {
+      conditions.push("queue = $queue");
+      values["queue"] = queue;
+    }
+    if (before !== undefined) {
+      conditions.push("(touched_at, key) < (SELECT touched_at, key FROM warren_tasks WHERE id = $before)");
+      values["before"] = before;
+    }
+    const statement = this.database.prepare(
+      `SELECT ${taskColumns}, touched_at FROM warren_tasks WHERE ${conditions.join(" AND ")}
+       ORDER BY touched_at DESC, key DESC LIMIT $limit`,
+    );
+    const inPhase = (one: TaskPhase): ListedRow[] =>
+      statement.all({ ...values, phase: one }) as unknown as ListedRow[];
+    return (phase === undefined ? phases : [phase])
+      .flatMap(inPhase)
+      .toSorted((a, b) => b.touched_at - a.touched_at || b.key - a.key)
+      .slice(0, limit)
+      .map(toRecord);
+  }
+
+  counts(queue: string, sinceMs: number): { active: number; finishedSince: number } {
+    return { ...this.countTasks.get(queue, sinceMs) } as { active: number; finishedSince: number };
+  }
+
+  events(id: string, afterSequence: number): TaskEvent[] {
+    return this.selectEvents
+      .all(id, afterSequence)
+      .map(
+        ({ sequence, kind, atMs, data }) => ({ sequence, kind, atMs, data: data ?? undefined }) as TaskEvent,
+      );
+  }
+
+  step(taskId: string, name: string): StepRecord | undefined {
+    const row = this.selectStep.get(taskId, name);
+    return row && stepRecord(row);
+  }
+
+  /** Changes when another connection has committed. https://sqlite.org/pragma.html#pragma_data_version */
+  dataVersion(): number {
+    return this.selectVersion.get()?.["data_version"] as number;
+  }
+}
+
+interface ListedRow extends TaskRow {
+  readonly touched_at: number;
+}

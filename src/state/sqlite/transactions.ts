@@ -1,0 +1,181 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { DatabaseSync } from "node:sqlite";
+import { StateError } from "../errors.ts";
+import type { Operation } from "../operation.ts";
+import { enqueue, type Pending } from "../pending.ts";
+import { rollBack } from "./schema.ts";
+import type { SqliteRows } from "./sqlite-rows.ts";
+
+/** As SQLite's own handler begins; then it goes on with the last. */
+const busyDelaysMs = [1, 2, 5, 10, 15, 20, 25] as const;
+
+/**
+ * What gathers in one turn of the event loop is one transaction, so that a hundred acknowledgements cost one sync of the
+ * disk.
+ *
+ * A turn in which another process writes is repeated later rather than waited out: SQLite's own waiting would hold up the
+ * event loop, and with it the connection to the broker; and two stores in one process would wait for each other.
+ */
+export class Transactions {
+  private readonly database: DatabaseSync;
+  private readonly rows: SqliteRows;
+  private readonly busyTimeoutMs: number;
+  private waiting: Pending[] = [];
+  private isScheduled = false;
+  /** A transaction of {@link exclusive}, or attempts to begin one, go on. */
+  private line: Promise<unknown> | undefined;
+  private synchronous: "FULL" | "NORMAL" | undefined;
+
+  constructor(database: DatabaseSync, rows: SqliteRows, busyTimeoutMs: number) {
+    this.database = database;
+    this.rows = rows;
+    this.busyTimeoutMs = busyTimeoutMs;
+  }
+
+  execute<T>(operation: Operation<T>): Promise<T> {
+    const answer = enqueue(this.waiting, operation);
+    this.schedule();
+    return answer;
+  }
+
+  /** Runs `work` alone between begin and commit; what others write meanwhile waits. Rolled back when `work` throws. */
+  exclusive<T>(work: () => Promise<T>): Promise<T> {
+    return this.inLine(async () => {
+      this.use("FULL");
+      await this.beginWhenFree();
+      try {
+        const result = await work();
+        this.database.exec("COMMIT");
+        return result;
+      } catch (error) {
+        this.rollBack();
+        throw error;
+      }
+    });
+  }
+
+  /** Resolves when all that was handed in has been committed. */
+  async settled(): Promise<void> {
+    while (this.line !== undefined || this.waiting.length > 0) {
+      if (this.line === undefined) this.runTurn();
+      await this.line?.catch(() => {});
+    }
+  }
+
+  private schedule(): void {
+    if (this.isScheduled || this.line !== undefined) return;
+    this.isScheduled = true;
+    setImmediate(() => {
+      this.isScheduled = false;
+      this.runTurn();
+    });
+  }
+
+  private runTurn(): void {
+    if (this.waiting.length === 0 || this.line !== undefined) return;
+    const batch = this.waiting;
+    this.waiting = [];
+    try {
+      this.use(batch.some(({ operation }) => operation.isLasting) ? "FULL" : "NORMAL");
+      if (this.begin()) return this.runAndCommit(batch);
+    } catch (error) {
+      return rejectAll(batch, error);
+    }
+    void this.inLine(async () => {
+      await this.beginWhenFree();
+      this.runAndCommit(batch);
+    }).catch((error: unknown) => rejectAll(batch, error));
+  }
+
+  private runAndCommit(batch: readonly Pending[]): void {
+    const answers: unknown[] = [];
+    let failed: Pending | undefined;
+    try {
+      for (const pending of batch) {
+        failed = pending;
+        answers.push(pending.operation.run(this.rows));
+      }
+      failed = undefined;
+      this.database.exec("COMMIT");
+    } catch (error) {
+      this.rollBack();
+      // After a failed commit nobody knows what the disk has: it is not tried again.
+      if (failed === undefined) return rejectAll(batch, error);
+      // One that throws must not take the others with it. It may have written already, so that they start again.
+      failed.reject(error);
+      this.waiting = [...batch.filter((pending) => pending !== failed), ...this.waiting];
+      this.schedule();
+      return;
+    }
+    for (const [index, pending] of batch.entries()) pending.resolve(answers[index]);
+  }
+
+  /** One after the other; then the turns go on. */
+  private inLine<T>(action: () => Promise<T>): Promise<T> {
+    const result = this.line === undefined ? action() : this.line.then(action, action);
+    const place: Promise<void> = result.then(
+      () => this.leaveLine(place),
+      () => this.leaveLine(place),
+    );
+    this.line = place;
+    return result;
+  }
+
+  private leaveLine(place: Promise<unknown>): void {
+    if (this.line !== place) return;
+    this.line = undefined;
+    if (this.waiting.length > 0) this.schedule();
+  }
+
+  private async beginWhenFree(): Promise<void> {
+    const deadlineMs = performance.now() + this.busyTimeoutMs;
+    for (let tried = 0; !this.begin(); tried++) {
+      if (performance.now() >= deadlineMs) {
+        throw new StateError(
+          `Another process has been writing to the state's file for ${this.busyTimeoutMs / 1000} s: ` +
+            "the transactions of steps must be short.",
+        );
+      }
+      await sleep(busyDelaysMs[Math.min(tried, busyDelaysMs.length - 1)]);
+    }
+  }
+
+  /** False when another connection is writing. */
+  private begin(): boolean {
+    try {
+      this.database.exec("PRAGMA busy_timeout = 0; BEGIN IMMEDIATE");
+      this.rows.begin();
+      return true;
+    } catch (error) {
+      if (!isBusy(error)) throw error;
+      return false;
+    } finally {
+      // Readers do wait: they meet only the moments in which another process repairs the log of one that has crashed.
+      this.database.exec(`PRAGMA busy_timeout = ${this.busyTimeoutMs}`);
+    }
+  }
+
+  private rollBack(): void {
+    this.rows.forget();
+    rollBack(this.database);
+  }
+
+  /** What only says that an attempt began need not outlive a power failure. The setting is ignored within a transaction. */
+  private use(synchronous: "FULL" | "NORMAL"): void {
+    if (this.synchronous === synchronous) return;
+    this.database.exec(`PRAGMA synchronous = ${synchronous}`);
+    this.synchronous = synchronous;
+  }
+}
+
+export function isBusy(error: unknown): boolean {
+  const primaryResultCode = ((error as { errcode?: number }).errcode ?? 0) & 0xff;
+  return primaryResultCode === sqliteBusy;
+}
+
+/** https://sqlite.org/rescode.html#busy */
+const sqliteBusy = 5;
+
+function rejectAll(batch: readonly Pending[], error: unknown): void {
+  for (const pending of batch) pending.reject(error);
+}

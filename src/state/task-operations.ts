@@ -1,0 +1,153 @@
+/** The rules of a task's life. The picture is in state-store.ts. */
+
+import type { NewEvent, Operation, Rows } from "./operation.ts";
+import type { Begun, Claim, CompletedOutcome, DeadOutcome, NextAttempt, TaskRecord } from "./state-store.ts";
+import { blankTask, failureOf, isFinished, toRecord, type TaskRow } from "./task-row.ts";
+
+export function begin(claim: Claim): Operation<Begun> {
+  const run = (rows: Rows): Begun => {
+    const task = rows.task(claim.id) ?? blankTask(claim.id);
+    if (isFinished(task)) return { status: "finished", record: toRecord(task) };
+    if (claim.attempt < task.messageAttempt) return { status: "superseded", record: toRecord(task) };
+
+    const crashes = crashesSince(task, claim.attempt);
+    const attempt = claim.attempt + crashes;
+    const fence = task.fence + 1;
+    const started: TaskRow = {
+      ...task,
+      type: claim.type,
+      queue: claim.queue,
+      phase: "active",
+      attempt,
+      messageAttempt: claim.attempt,
+      crashes,
+      fence,
+      startedAtMs: claim.nowMs,
+      dueAtMs: null,
+    };
+    rows.saveTask(started, [event("started", claim.nowMs, `{"attempt":${attempt},"fence":${fence}}`)]);
+    return { status: "started", fence, attempt, failure: failureOf(task) };
+  };
+  // What a power failure takes away is only that an attempt began, and it ends the attempt as well.
+  return { touches: { task: claim.id, makesTask: true }, isLasting: false, run };
+}
+
+/** Whoever was active with the same message has neither finished nor handed it back. */
+function crashesSince(task: TaskRow, messageAttempt: number): number {
+  if (messageAttempt !== task.messageAttempt) return 0;
+  return task.phase === "active" ? task.crashes + 1 : task.crashes;
+}
+
+export function complete(id: string, fence: number, outcome: CompletedOutcome): Operation<boolean> {
+  const { result = null, nowMs, expiresAtMs } = outcome;
+  return change(id, true, holdsFence(fence), (task) => [
+    { ...task, phase: "completed", result, finishedAtMs: nowMs, dueAtMs: null, expiresAtMs },
+    event("completed", nowMs),
+  ]);
+}
+
+export function fail(id: string, fence: number, outcome: DeadOutcome): Operation<boolean> {
+  const { nowMs, expiresAtMs } = outcome;
+  const failure = JSON.stringify(outcome.failure);
+  return change(id, true, holdsFence(fence), (task) => [
+    { ...task, phase: "dead", failure, finishedAtMs: nowMs, dueAtMs: null, expiresAtMs },
+    event("dead", nowMs, failure),
+  ]);
+}
+
+export function retrying(id: string, fence: number, next: NextAttempt): Operation<boolean> {
+  const { attempt, dueAtMs, failure } = next;
+  const data = JSON.stringify(next);
+  return change(id, true, holdsFence(fence), (task) => [
+    {
+      ...task,
+      phase: "retrying",
+      messageAttempt: attempt,
+      crashes: attempt === task.messageAttempt ? task.crashes : 0,
+      dueAtMs,
+      failure: failure === undefined ? task.failure : JSON.stringify(failure),
+    },
+    // Nobody says what time it is; a retry without a failure is at least not older than its attempt.
+    event("retrying", failure?.atMs ?? task.startedAtMs ?? dueAtMs, data),
+  ]);
+}
+
+export function release(id: string, fence: number): Operation<boolean> {
+  return change(id, false, isActive(fence), (task) => [{ ...task, phase: "queued" }]);
+}
+
+export function setProgress(id: string, fence: number, progress: string, nowMs: number): Operation<boolean> {
+  return change(id, false, isActive(fence), (task) => [
+    { ...task, progress },
+    event("progress", nowMs, progress),
+  ]);
+}
+
+export function cancel(id: string, options: { nowMs: number; expiresAtMs: number }): Operation<TaskRecord> {
+  const { nowMs, expiresAtMs } = options;
+  const run = (rows: Rows): TaskRecord => {
+    const task = rows.task(id) ?? blankTask(id);
+    if (isFinished(task)) return toRecord(task);
+    const cancelled: TaskRow = {
+      ...task,
+      phase: "cancelled",
+      finishedAtMs: nowMs,
+      dueAtMs: null,
+      expiresAtMs,
+    };
+    const requested = task.phase === "active" ? [event("cancel-requested", nowMs)] : [];
+    rows.saveTask(cancelled, [...requested, event("cancelled", nowMs)]);
+    return toRecord(cancelled);
+  };
+  return { touches: { task: id, makesTask: true }, isLasting: true, run };
+}
+
+export function reopen(id: string): Operation<boolean> {
+  const mayReopen = ({ phase }: TaskRow): boolean => phase === "dead" || phase === "cancelled";
+  return change(id, true, mayReopen, (task) => [
+    {
+      ...task,
+      phase: "queued",
+      messageAttempt: 0,
+      crashes: 0,
+      // Whoever was active when the task was cancelled may still be: what was refused then is refused now.
+      fence: task.fence + 1,
+      finishedAtMs: null,
+      expiresAtMs: null,
+      failure: null,
+    },
+  ]);
+}
+
+/**
+ * No attempt has begun since, and the task is not finished. The attempt itself may have been handed back: an outcome that
+ * comes all the same is worth more than running it again.
+ */
+function holdsFence(fence: number): (task: TaskRow) => boolean {
+  return (task) => task.fence === fence && !isFinished(task);
+}
+
+function isActive(fence: number): (task: TaskRow) => boolean {
+  return (task) => task.fence === fence && task.phase === "active";
+}
+
+/** A change that only some tasks permit; false for others. */
+function change(
+  id: string,
+  isLasting: boolean,
+  isPermitted: (task: TaskRow) => boolean,
+  changed: (task: TaskRow) => [TaskRow, ...NewEvent[]],
+): Operation<boolean> {
+  const run = (rows: Rows): boolean => {
+    const task = rows.task(id);
+    if (task === undefined || !isPermitted(task)) return false;
+    const [next, ...events] = changed(task);
+    rows.saveTask(next, events);
+    return true;
+  };
+  return { touches: { task: id }, isLasting, run };
+}
+
+function event(kind: string, atMs: number, data: string | null = null): NewEvent {
+  return { kind, atMs, data };
+}

@@ -1,0 +1,91 @@
+import type { TaskFailure, TaskPhase, TaskRecord } from "./state-store.ts";
+
+/** A task as both databases keep it. */
+export interface TaskRow {
+  /** Its number in the database; 0 before it has one. */
+  readonly key: number;
+  readonly id: string;
+  readonly type: string;
+  readonly queue: string;
+  readonly phase: TaskPhase;
+  /** Of the attempt that was started last: what its message carries, and the crashes. */
+  readonly attempt: number;
+  /** What the message carries that is active or expected next; older ones are duplicates. 0: any message will do. */
+  readonly messageAttempt: number;
+  /** Of attempts with this message. */
+  readonly crashes: number;
+  readonly fence: number;
+  readonly startedAtMs: number | null;
+  readonly finishedAtMs: number | null;
+  readonly dueAtMs: number | null;
+  readonly expiresAtMs: number | null;
+  readonly result: string | null;
+  /** {@link TaskFailure} as JSON. */
+  readonly failure: string | null;
+  readonly progress: string | null;
+  /** How many events it has: the sequence of the last one. */
+  readonly eventCount: number;
+}
+
+export const phases: readonly TaskPhase[] = [
+  "queued",
+  "active",
+  "retrying",
+  "completed",
+  "dead",
+  "cancelled",
+];
+
+/** A task that nobody has heard of. */
+export function blankTask(id: string): TaskRow {
+  return {
+    key: 0,
+    id,
+    type: "",
+    queue: "",
+    phase: "queued",
+    attempt: 0,
+    messageAttempt: 0,
+    crashes: 0,
+    fence: 0,
+    startedAtMs: null,
+    finishedAtMs: null,
+    dueAtMs: null,
+    expiresAtMs: null,
+    result: null,
+    failure: null,
+    progress: null,
+    eventCount: 0,
+  };
+}
+
+export function isFinished({ phase }: TaskRow): boolean {
+  return phase === "completed" || phase === "dead" || phase === "cancelled";
+}
+
+/** By which tasks are listed. */
+export function touchedAtMs({ finishedAtMs, startedAtMs }: TaskRow): number {
+  return finishedAtMs ?? startedAtMs ?? 0;
+}
+
+export function toRecord(task: TaskRow): TaskRecord {
+  const { id, type, queue, phase, attempt, fence } = task;
+  return {
+    id,
+    type,
+    queue,
+    phase,
+    attempt,
+    fence,
+    startedAtMs: task.startedAtMs ?? undefined,
+    finishedAtMs: task.finishedAtMs ?? undefined,
+    dueAtMs: task.dueAtMs ?? undefined,
+    result: task.result ?? undefined,
+    failure: failureOf(task),
+    progress: task.progress ?? undefined,
+  };
+}
+
+export function failureOf({ failure }: TaskRow): TaskFailure | undefined {
+  return failure === null ? undefined : (JSON.parse(failure) as TaskFailure);
+}

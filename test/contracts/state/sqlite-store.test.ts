@@ -1,0 +1,91 @@
+/** What the contract cannot say of every database: files, and other programs that write to them. */
+
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { setTimeout as delay } from "node:timers/promises";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { openState, StateError, type StateStore } from "../../../src/state/index.ts";
+import { openSqliteStore } from "../../../src/state/sqlite-store.ts";
+import { dataDirectory } from "../../support/data-directory.ts";
+
+const claim = { id: "a", type: "mail", queue: "tasks", attempt: 1, nowMs: 1000 };
+
+describe("state in SQLite", () => {
+  it("waits for another program's transaction without holding up this one", async () => {
+    const { store, file } = await openFile();
+    const other = connectTo(file);
+    other.exec("BEGIN IMMEDIATE");
+    const begun = store.begin(claim);
+    // Had the store waited within SQLite, this would run five seconds later, after a failure.
+    await delay(20);
+    other.exec("COMMIT");
+    expect(await begun).toMatchObject({ status: "started", fence: 1 });
+  });
+
+  it("says when another program does not stop writing", async () => {
+    const { store, file } = await openFile(20);
+    const other = connectTo(file);
+    other.exec("BEGIN IMMEDIATE");
+    await expect(store.begin(claim)).rejects.toThrow("Another process has been writing");
+    other.exec("ROLLBACK");
+    expect(await store.begin(claim)).toMatchObject({ fence: 1 });
+  });
+
+  it("lives beside the tables of a program, whatever version those have", async () => {
+    const file = join(dataDirectory(), "app.db");
+    connectTo(file).exec("CREATE TABLE orders (id INTEGER); PRAGMA user_version = 12");
+    const store = await openState({ sqlite: file });
+    onTestFinished(() => store.close());
+    expect(await store.begin(claim)).toMatchObject({ status: "started" });
+    expect(connectTo(file).prepare("PRAGMA user_version").get()).toEqual({ user_version: 12 });
+  });
+
+  it("refuses a file that a newer Warren has written", async () => {
+    const { store, file } = await openFile();
+    await store.close();
+    connectTo(file).exec("UPDATE warren_version SET version = 2");
+    await expect(openState({ sqlite: file })).rejects.toThrow(/written by a newer Warren.*Upgrade this one/);
+  });
+
+  it("says what is wrong with a file that it cannot open", async () => {
+    const directory = dataDirectory();
+    const text = join(directory, "text.db");
+    writeFileSync(
+      text,
+      "this is no database, but it is long enough to look like a file that could be one\n".repeat(20),
+    );
+    await expect(openState({ sqlite: text })).rejects.toThrow(
+      /text\.db cannot be opened: file is not a database/,
+    );
+    await expect(openState(`sqlite:${directory}/none/state.db`)).rejects.toThrow("a directory that exists");
+  });
+});
+
+describe("the address of state", () => {
+  it("lists what is possible when it is none of that, without the password in it", async () => {
+    const opened = openState("mysql://root:secret@localhost/db");
+    await expect(opened).rejects.toThrow(StateError);
+    await expect(opened).rejects.toThrow(/^(?!.*secret).*sqlite:PATH.*postgres:/);
+    await expect(openState("sqlite:")).rejects.toThrow("sqlite:PATH");
+  });
+
+  it("takes a path after sqlite:", async () => {
+    const store = await openState(`sqlite:${join(dataDirectory(), "state.db")}`);
+    onTestFinished(() => store.close());
+    expect(store.kind).toBe("sqlite");
+  });
+});
+
+async function openFile(busyTimeoutMs?: number): Promise<{ store: StateStore; file: string }> {
+  const file = join(dataDirectory(), "state.db");
+  const store = await openSqliteStore({ file, busyTimeoutMs });
+  onTestFinished(() => store.close());
+  return { store, file };
+}
+
+function connectTo(file: string): DatabaseSync {
+  const database = new DatabaseSync(file);
+  onTestFinished(() => database.close());
+  return database;
+}
