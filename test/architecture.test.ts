@@ -12,6 +12,7 @@ const mayImport: Record<string, string[]> = {
   state: ["base"],
   tasks: ["base", "state"],
   agents: ["base", "state", "tasks"],
+  testing: ["base", "broker", "state", "tasks"],
   cli: ["base", "wire", "broker", "management", "state", "tasks", "agents"],
 };
 
@@ -23,6 +24,9 @@ const insideBroker: Record<string, string[]> = {
   queues: ["storage"],
   connection: ["auth", "queues", "routing", "storage"],
 };
+
+/** The embedded broker's thread, which loads the broker when it is to serve. */
+const exceptions: Record<string, string> = { "tasks/embedded/broker-thread.ts": "broker/index.ts" };
 
 const src = resolve(import.meta.dirname, "../src");
 
@@ -61,7 +65,7 @@ describe("the house", () => {
   it("imports one way between rooms, through their index.ts", () => {
     const wrong = imports.filter(({ from, to }) => {
       const [here, there] = [room(from, 0), room(to, 0)];
-      if (here === there || to.endsWith("package.json")) return false;
+      if (here === there || to.endsWith("package.json") || exceptions[from] === to) return false;
       return !mayImport[here]?.includes(there) || to !== `${there}/index.ts`;
     });
     expect(wrong).toEqual([]);

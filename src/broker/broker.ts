@@ -1,6 +1,6 @@
-import { once } from "node:events";
 import { totalmem } from "node:os";
-import { createServer, isIPv4, type AddressInfo, type Server } from "node:net";
+import { isIPv4 } from "node:net";
+import { resolve as absolute } from "node:path";
 import { EventLoopTurn, silentLogger, systemClock, type Clock, type Logger } from "../base/index.ts";
 import { ReplyCode } from "../wire/index.ts";
 import type { BrokerAdmin } from "./admin.ts";
@@ -11,24 +11,32 @@ import { Connection, type ConnectionContext } from "./connection/connection.ts";
 import { createReadResources, readBufferBytes } from "./connection/socket-reader.ts";
 import { Alarms } from "./alarms.ts";
 import { openBrokerStorage } from "./broker-storage.ts";
+import { Listeners } from "./listeners.ts";
 import { OpenConnections } from "./open-connections.ts";
 import { PublishGate } from "./publish-gate.ts";
 import type { Compatibility } from "./queue-arguments.ts";
 import type { DelayedMessage } from "./delayed-messages.ts";
 import type { Disk } from "./storage/index.ts";
+import { assertSocketPath } from "./unix-socket.ts";
 import { VirtualHost } from "./virtual-host.ts";
 import { VirtualHosts } from "./virtual-hosts.ts";
 
 /** How {@link startBroker} starts. Everything has a default. */
 export interface BrokerOptions {
-  /** TCP port; 0 takes any free one. Default 5672. */
-  port?: number;
+  /** TCP port; 0 takes any free one, false none: then clients come by `socketPath` only. Default 5672. */
+  port?: number | false;
   /** Address to listen on. Default 127.0.0.1: only this machine can connect. */
   host?: string;
   /**
+   * A unix socket to listen on, too: a path of at most 107 bytes (103 on macOS). Its file is this user's alone (mode 0600), and
+   * whoever may open it counts as a client on this machine. What a broker that died has left there is replaced; the file is
+   * removed at the stop. Not on Windows.
+   */
+  socketPath?: string;
+  /**
    * A user who can always log in with this password, is an administrator and has all permissions in the virtual host `/`,
    * whatever the data directory says. Without one there is guest with the password guest, who may connect from this machine
-   * only, until there is another user.
+   * only, until there is another user. With `port: false` guest and guest may be given as well: the socket's file is the guard.
    */
   user?: string;
   password?: string;
@@ -90,10 +98,17 @@ export interface BrokerOptions {
 
 /** A running broker. */
 export interface Broker extends AsyncDisposable {
+  /** The address it listens on, as it was given. With `port: false` nothing listens there. */
   readonly host: string;
+  /** The TCP port; 0, which no port has, with `port: false`. */
   readonly port: number;
-  /** For clients on this machine, with user and password: `amqp://guest:guest@127.0.0.1:5672`. */
+  /**
+   * For clients on this machine, with user and password: `amqp://guest:guest@127.0.0.1:5672`. With `port: false` there is no
+   * such URL, and this is `unix://` and the socket's path, which AMQP clients refuse instead of trying a default.
+   */
   readonly url: string;
+  /** The unix socket's path, absolute. */
+  readonly socketPath: string | undefined;
   /** Users, permissions, virtual hosts and limits. */
   readonly admin: BrokerAdmin;
   /**
@@ -133,7 +148,8 @@ export interface BrokerUsage {
 }
 
 const defaults = {
-  port: 5672,
+  port: 5672 as number | false,
+  socketPath: undefined as string | undefined,
   host: "127.0.0.1",
   user: "guest",
   password: "guest",
@@ -157,17 +173,20 @@ const outputBufferBytes = 128 << 10;
  * the last broker with that directory has stopped or died.
  *
  * @throws RangeError for an option out of its range; an error called StorageError when the data directory is damaged, of
- *   another version or in use by another broker; Error when the port is taken or the address is not this machine's, or with guest/guest on another address
- *   than loopback.
+ *   another version or in use by another broker (then its `code` is "in-use"); Error when the port or socket is taken or the
+ *   address is not this machine's, or with guest/guest on another address than loopback.
  */
 export async function startBroker(options: BrokerOptions = {}): Promise<Broker> {
   const settings = { ...defaults, logger: silentLogger, clock: systemClock, ...defined(options) };
   assertSettings(settings);
   const connections = new OpenConnections();
-  let server: Server | undefined;
+  const socketPath = settings.socketPath === undefined ? undefined : absolute(settings.socketPath);
+  const listeners = new Listeners((socket, peer) => {
+    connections.all.add(new Connection(socket, peer, context));
+  }, settings.logger);
   const failed = (error: Error): void => {
     settings.logger.error({ error: error.message }, "storage failed: the broker stops");
-    server?.close();
+    void listeners.close();
     for (const connection of connections.all) connection.destroy();
     if (options.onStorageFailure) {
       options.onStorageFailure(error);
@@ -240,22 +259,16 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
       onEnded?.();
     },
   };
-  // Half-open: a client may send all it has, end, and read the replies then. The connection ends its side itself.
-  const accepting = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket) => {
-    connections.all.add(new Connection(socket, context));
-  });
-  server = accepting;
   try {
-    await listen(accepting, settings.port, settings.host);
+    await listeners.listen({ port: settings.port, host: settings.host, socketPath });
   } catch (error) {
+    for (const connection of connections.all) connection.destroy();
     await storage.abandon();
     throw error;
   }
-  const { port } = accepting.address() as AddressInfo;
-  accepting.on("error", (error) =>
-    settings.logger.error({ error: error.message }, "cannot accept a connection"),
-  );
-  settings.logger.info({ host: settings.host, port }, "broker listening");
+  const { port } = listeners;
+  const where = { ...(port > 0 ? { host: settings.host, port } : {}), socketPath };
+  settings.logger.info(where, "broker listening");
 
   const unsentBytes = (): number => {
     let bytes = 0;
@@ -289,8 +302,7 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
 
   let stopped: Promise<void> | undefined;
   const stop = async (timeoutMs: number): Promise<void> => {
-    const closed = once(accepting, "close");
-    accepting.close();
+    const closed = listeners.close();
     alarms.stop();
     overdue?.cancel();
     gate.stop();
@@ -315,7 +327,7 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
     await closed;
     for (const vhost of virtualHosts.all) vhost.stop();
     await storage.close(virtualHosts.all);
-    settings.logger.info({ host: settings.host, port }, "broker stopped");
+    settings.logger.info(where, "broker stopped");
   };
 
   const vhostNamed = (name: string): VirtualHost => {
@@ -326,7 +338,8 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
   const broker: Broker = {
     host: settings.host,
     port,
-    url: `amqp://${encodeURIComponent(settings.user)}:${encodeURIComponent(settings.password)}@${urlHost(settings.host)}:${port}`,
+    url: settings.port === false ? `unix://${socketPath}` : amqpUrl(settings, port),
+    socketPath,
     admin,
     stop: (timeoutMs = 5_000) => (stopped ??= stop(timeoutMs)),
     usage: () => {
@@ -357,20 +370,24 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
   return broker;
 }
 
-/** Guest with the password guest is not asked for by name: its password protects nothing. */
-function ownerOf(options: BrokerOptions, { user, password }: typeof defaults): Credentials | undefined {
+/** Guest with the password guest is not asked for by name: its password protects nothing. Where a file does, it is. */
+function ownerOf(options: BrokerOptions, { user, password, port }: typeof defaults): Credentials | undefined {
   const isGiven = options.user !== undefined || options.password !== undefined;
-  return isGiven && !(user === "guest" && password === "guest") ? { user, password } : undefined;
+  const isPublic = user === "guest" && password === "guest" && port !== false;
+  return isGiven && !isPublic ? { user, password } : undefined;
 }
 
 function assertSettings(settings: typeof defaults): void {
-  if (settings.user === "guest" && settings.password === "guest" && !isLoopbackHost(settings.host)) {
+  const { port, socketPath, host, user, password } = settings;
+  if (socketPath !== undefined) assertSocketPath(absolute(socketPath));
+  if (port !== false) assertRange(settings, "port", 0, 65_535);
+  else if (socketPath === undefined) throw new RangeError("port is false; then socketPath must be given");
+  if (port !== false && user === "guest" && password === "guest" && !isLoopbackHost(host)) {
     throw new Error(
-      `Refusing to listen on ${settings.host} with the well-known user guest and password guest. ` +
+      `Refusing to listen on ${host} with the well-known user guest and password guest. ` +
         "Set another user and password, or listen on 127.0.0.1.",
     );
   }
-  assertRange(settings, "port", 0, 65_535);
   assertRange(settings, "frameMax", 4096, 131_072);
   assertRange(settings, "channelMax", 1, 65_535);
   assertRange(settings, "heartbeatSeconds", 0, 65_535);
@@ -402,28 +419,12 @@ function defaultMemoryLimit(): number {
   return Math.floor(usable * 0.4);
 }
 
-async function listen(server: Server, port: number, host: string): Promise<void> {
-  try {
-    server.listen({ port, host, backlog: 1024 });
-    await once(server, "listening");
-  } catch (error) {
-    throw listenError(error as NodeJS.ErrnoException, port, host);
-  }
-}
-
-function listenError(error: NodeJS.ErrnoException, port: number, host: string): Error {
-  const hint: Record<string, string> = {
-    EADDRINUSE: "another program listens there (a RabbitMQ?). Stop it, or choose another port.",
-    EACCES: "this user may not listen there. Choose a port above 1023.",
-    EADDRNOTAVAIL: "that is not an address of this machine.",
-  };
-  return new Error(`Cannot listen on ${host}:${port}: ${hint[error.code ?? ""] ?? error.message}`, {
-    cause: error,
-  });
-}
-
 function isLoopbackHost(host: string): boolean {
   return host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
+}
+
+function amqpUrl({ user, password, host }: typeof defaults, port: number): string {
+  return `amqp://${encodeURIComponent(user)}:${encodeURIComponent(password)}@${urlHost(host)}:${port}`;
 }
 
 function urlHost(host: string): string {

@@ -1,7 +1,10 @@
 import { createRequire } from "node:module";
 import { Command } from "commander";
 import { addCheckDataCommand } from "./check-data.ts";
+import { addDlqCommand } from "./dlq.ts";
 import { addServeCommand } from "./serve.ts";
+import { addTasksCommand } from "./tasks.ts";
+import { addWorkerCommand } from "./worker.ts";
 
 const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
 
@@ -11,5 +14,8 @@ export function createProgram(): Command {
     .version(version);
   addServeCommand(program, version);
   addCheckDataCommand(program);
+  addTasksCommand(program);
+  addDlqCommand(program);
+  addWorkerCommand(program);
   return program;
 }

@@ -5,6 +5,8 @@ export interface ServeSettings {
   port: number;
   httpPort: number;
   host: string;
+  /** A unix socket to listen on, too. */
+  socket: string | undefined;
   /** Where durable things are kept, unless `memory` is set. */
   data: string;
   user: string;
@@ -39,6 +41,7 @@ export const settings: readonly Setting[] = [
   setting("port", "--port <number>", "AMQP port; 0 takes any free one", 5672, port),
   setting("httpPort", "--http-port <number>", "HTTP port; 0 takes any free one", 15_672, port),
   setting("host", "--host <address>", "address to listen on", "127.0.0.1", text),
+  setting("socket", "--socket <path>", "unix socket to listen on, too", undefined, text),
   setting("data", "--data <dir>", "data directory", "warren-data", text),
   setting("user", "--user <name>", "who can always log in", "guest", text, "RABBITMQ_DEFAULT_USER"),
   setting("password", "--password <text>", "and its password", "guest", text, "RABBITMQ_DEFAULT_PASS"),

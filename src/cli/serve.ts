@@ -30,6 +30,7 @@ async function serve(chosen: ServeSettings, version: string): Promise<void> {
   const broker = await startBroker({
     port: chosen.port,
     host: chosen.host,
+    socketPath: chosen.socket,
     user: chosen.user,
     password: chosen.password,
     dataDir: chosen.memory ? undefined : chosen.data,
@@ -67,7 +68,7 @@ function greet(broker: Broker, management: Management, chosen: ServeSettings, ve
   process.stderr.write(`
   Warren ${version} is ready
 
-    AMQP    ${url}    (${who})
+    AMQP    ${url}    (${who})${broker.socketPath === undefined ? "" : `\n    Socket  ${broker.socketPath}`}
     Health  ${management.url}/health
     Storage ${chosen.memory ? "memory: nothing survives a restart" : resolve(chosen.data)}
 

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from "../../src/base/index.ts";
+import type { Clock, Timer } from "../base/index.ts";
 
 interface Alarm {
   dueMs: number;

@@ -3,7 +3,7 @@ import { startBroker, type Broker, type BrokerOptions } from "../../src/broker/i
 import { MethodId } from "../../src/wire/index.ts";
 import { startBrokerProcess } from "../support/broker-process.ts";
 import { FaultyDisk } from "../support/faulty-disk.ts";
-import { ManualClock } from "../support/manual-clock.ts";
+import { ManualClock } from "../../src/testing/manual-clock.ts";
 import { ack, consume, declareQueue } from "../support/methods.ts";
 import { NumberedPublisher, NumberedReader } from "../support/numbered-messages.ts";
 import { Random } from "../support/random.ts";

@@ -1,7 +1,7 @@
 import { expect, onTestFinished, test } from "vitest";
 import { startBroker, type Broker } from "../../src/broker/index.ts";
 import { Session } from "../differential/session.ts";
-import { ManualClock } from "../support/manual-clock.ts";
+import { ManualClock } from "../../src/testing/manual-clock.ts";
 
 const minuteMs = 60_000;
 

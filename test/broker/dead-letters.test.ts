@@ -2,7 +2,7 @@
 import { expect, onTestFinished, test } from "vitest";
 import { startBroker, type Broker, type BrokerOptions } from "../../src/broker/index.ts";
 import { Session } from "../differential/session.ts";
-import { ManualClock } from "../support/manual-clock.ts";
+import { ManualClock } from "../../src/testing/manual-clock.ts";
 
 async function start(options: BrokerOptions = {}): Promise<{ broker: Broker; session: Session }> {
   const broker = await startBroker({ port: 0, ...options });

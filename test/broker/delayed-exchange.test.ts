@@ -9,7 +9,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { startBroker, type Broker, type BrokerOptions } from "../../src/broker/index.ts";
 import type { FieldValue } from "../../src/wire/index.ts";
 import { Session } from "../differential/session.ts";
-import { ManualClock } from "../support/manual-clock.ts";
+import { ManualClock } from "../../src/testing/manual-clock.ts";
 
 const startMs = 1_700_000_000_000;
 const delay = (value: number): Map<string, FieldValue> =>

@@ -4,7 +4,7 @@ import { startBroker } from "../../src/broker/index.ts";
 import { silentLogger } from "../../src/base/index.ts";
 import { FrameType, MethodId, type Method } from "../../src/wire/index.ts";
 import { describeEachBroker, queueState } from "../support/brokers.ts";
-import { ManualClock } from "../support/manual-clock.ts";
+import { ManualClock } from "../../src/testing/manual-clock.ts";
 import { declareExchange, declareQueue } from "../support/methods.ts";
 import { encodeFrame, encodeMethod, protocolHeader, RawClient, startOk } from "../support/raw-client.ts";
 import { login } from "../support/raw-login.ts";

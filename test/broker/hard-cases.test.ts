@@ -6,7 +6,7 @@ import { ConsumerTurns } from "../../src/broker/queues/consumer-turns.ts";
 import { MethodId, type FieldTable, type FieldValue } from "../../src/wire/index.ts";
 import { Session } from "../differential/session.ts";
 import { dataDirectory } from "../support/data-directory.ts";
-import { ManualClock } from "../support/manual-clock.ts";
+import { ManualClock } from "../../src/testing/manual-clock.ts";
 import { declareQueue, publishMethod } from "../support/methods.ts";
 
 /** Bytes that are not UTF-8, as property texts bring them: 0xff 0xfe 0x41. */

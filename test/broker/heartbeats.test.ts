@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { startBroker, type Broker } from "../../src/broker/index.ts";
 import { FrameType, MethodId } from "../../src/wire/index.ts";
-import { ManualClock } from "../support/manual-clock.ts";
+import { ManualClock } from "../../src/testing/manual-clock.ts";
 import { encodeFrame, protocolHeader, RawClient } from "../support/raw-client.ts";
 import { ownQueue } from "../support/raw-login.ts";
 

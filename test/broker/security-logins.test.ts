@@ -8,7 +8,7 @@ import { startBroker, type Broker, type BrokerOptions } from "../../src/broker/i
 import { silentLogger } from "../../src/base/index.ts";
 import { FrameType, MethodId, type Method } from "../../src/wire/index.ts";
 import { dataDirectory } from "../support/data-directory.ts";
-import { ManualClock } from "../support/manual-clock.ts";
+import { ManualClock } from "../../src/testing/manual-clock.ts";
 import { declareQueue } from "../support/methods.ts";
 import { rabbitmqAdmin, rabbitmqctl } from "../support/rabbitmq-admin.ts";
 import { encodeFrame, encodeMethod, protocolHeader, RawClient, startOk } from "../support/raw-client.ts";

@@ -7,7 +7,7 @@ import { repairDataDirectory, startBroker } from "../../src/broker/index.ts";
 import { Session } from "../differential/session.ts";
 import { startBrokerProcess, type BrokerProcess } from "../support/broker-process.ts";
 import { dataDirectory } from "../support/data-directory.ts";
-import { ManualClock } from "../support/manual-clock.ts";
+import { ManualClock } from "../../src/testing/manual-clock.ts";
 import { Random } from "../support/random.ts";
 
 const rounds = Number(process.env["WARREN_KILL_ROUNDS"] ?? 12);

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { silentLogger } from "../../src/base/index.ts";
 import { LoginThrottle } from "../../src/broker/auth/login-throttle.ts";
-import { ManualClock } from "../support/manual-clock.ts";
+import { ManualClock } from "../../src/testing/manual-clock.ts";
 
 function throttled(): { throttle: LoginThrottle; clock: ManualClock } {
   const clock = new ManualClock();

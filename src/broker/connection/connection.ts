@@ -32,6 +32,7 @@ import { frameError, frameTooLarge, unexpectedFrame } from "./frame-errors.ts";
 import { Handshake, type LoggedIn, type Tuning } from "./handshake.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { Output, type OutputOwner } from "./output.ts";
+import type { Peer } from "./peer.ts";
 import { PublishFrames } from "./publish-frames.ts";
 import { SocketReader, type HoldReason, type ReadResources, type Receiver } from "./socket-reader.ts";
 
@@ -113,10 +114,9 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
   private currentChannel = 0;
   private currentMethod = 0;
 
-  constructor(accepted: Socket, context: ConnectionContext) {
+  constructor(accepted: Socket, peer: Peer, context: ConnectionContext) {
     this.context = context;
-    this.peer = `${accepted.remoteAddress}:${accepted.remotePort}`;
-    const address = accepted.remoteAddress ?? "";
+    this.peer = peer.name;
     this.reader = new SocketReader(accepted, context.reading, context.staticReads);
     this.socket = this.reader.socket;
     this.socket.setNoDelay(true);
@@ -128,8 +128,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
     this.maxMessageBytes = context.limits.maxMessageBytes;
     this.frameMax = context.limits.frameMax;
     this.output = new Output(this.socket, context.reading.turn, context.outputBuffers, this);
-    const origin = { address, isLoopback: isLoopback(address) };
-    this.handshake = new Handshake(context, this.output, origin, (refusal) => this.loginSettled(refusal));
+    this.handshake = new Handshake(context, this.output, peer, (refusal) => this.loginSettled(refusal));
     this.heartbeat = new Heartbeat(context.clock, this.output, this.reader, (seconds) => {
       this.log.warn({ peer: this.peer }, `missed heartbeats from client, timeout: ${seconds}s`);
       this.socket.destroy();
@@ -669,8 +668,4 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
     this.reader.close();
     this.context.connectionEnded(this);
   }
-}
-
-function isLoopback(address: string): boolean {
-  return address === "::1" || /^(::ffff:)?127\./.test(address);
 }

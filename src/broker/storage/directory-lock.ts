@@ -5,7 +5,7 @@ import { StorageError } from "./storage-error.ts";
 /**
  * Keeps a data directory for this process. SQLite's exclusive lock on a file serves, since the kernel releases it however
  * the process ends, also across containers that share the directory; a file with a process id in it would outlive a crash.
- * @throws StorageError when another broker has the directory.
+ * @throws StorageError with the code "in-use" when another broker has the directory.
  */
 export function lockDirectory(path: string): { release(): void } {
   const database = new DatabaseSync(join(path, "lock"));
@@ -17,7 +17,7 @@ export function lockDirectory(path: string): { release(): void } {
     if (!(error as Error).message.includes("locked")) throw error;
     throw new StorageError(
       `The data directory ${path} is used by another broker. Stop that one first, or choose another directory.`,
-      { cause: error },
+      { cause: error, code: "in-use" },
     );
   }
   return { release: () => database.close() };

@@ -18,7 +18,7 @@ import {
 } from "../../../src/wire/index.ts";
 import { allPermissions } from "../../support/all-permissions.ts";
 import type { FaultyDisk } from "../../support/faulty-disk.ts";
-import { ManualClock } from "../../support/manual-clock.ts";
+import { ManualClock } from "../../../src/testing/manual-clock.ts";
 import type { Random } from "../../support/random.ts";
 import {
   deliveryLimit,

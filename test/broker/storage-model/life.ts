@@ -9,7 +9,7 @@ import type { Log } from "../../../src/broker/storage/log/log.ts";
 import { VirtualHost } from "../../../src/broker/virtual-host.ts";
 import { emptyTable } from "../../../src/wire/index.ts";
 import type { FaultyDisk } from "../../support/faulty-disk.ts";
-import { ManualClock } from "../../support/manual-clock.ts";
+import { ManualClock } from "../../../src/testing/manual-clock.ts";
 import type { Random } from "../../support/random.ts";
 import { ConsumerModel, PublisherModel, WaiterModel } from "./clients.ts";
 import { look } from "./look.ts";

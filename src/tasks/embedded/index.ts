@@ -1,0 +1,1 @@
+export { openEmbeddedBroker, type EmbeddedBroker, type EmbeddedRole } from "./embedded-broker.ts";

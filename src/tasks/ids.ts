@@ -1,0 +1,20 @@
+import { createHash, randomUUID } from "node:crypto";
+
+/** An id that is the same whenever it is made of the same parts, in the form of a UUID (RFC 9562, version 8). */
+export function derivedId(...parts: readonly string[]): string {
+  return uuid(createHash("sha256").update(JSON.stringify(parts)).digest(), 8);
+}
+
+/** A new id. They grow with time, so that what is written together stands together in the state's indexes (version 7). */
+export function newId(nowMs: number): string {
+  const time = Math.max(0, Math.floor(nowMs)).toString(16).padStart(12, "0");
+  // Random all but the version, which is its 15th character.
+  return `${time.slice(0, 8)}-${time.slice(8, 12)}-7${randomUUID().slice(15)}`;
+}
+
+function uuid(bytes: Buffer, version: number): string {
+  bytes[6] = (bytes[6] & 0x0f) | (version << 4);
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  const hex = bytes.toString("hex", 0, 16);
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}

@@ -1,0 +1,100 @@
+import type { Clock } from "../base/index.ts";
+import type { StateStore } from "../state/index.ts";
+import { derivedId, newId } from "./ids.ts";
+import { StateJob, ReplyJob, UnawaitedJob, type Job } from "./job.ts";
+import { defaultPriority, encodeTask } from "./message.ts";
+import type { KnownQueues } from "./queue.ts";
+import type { Replies } from "./replies.ts";
+import type { AnyTask, InputOf, OutputOf, Schema, Task } from "./task.ts";
+import type { Transport } from "./transport.ts";
+import { validate } from "./validate.ts";
+
+export interface SendOptions {
+  /** Instead of the task's. */
+  readonly priority?: number;
+  /** Not before so many milliseconds have passed. */
+  readonly delay?: number;
+  /** Not before this time, a Date or milliseconds since 1970. */
+  readonly at?: Date | number;
+  /** Default: by the task's `idempotencyKey`, else a random UUID. */
+  readonly id?: string;
+  /** Go along as AMQP headers, `traceparent` for one. */
+  readonly headers?: Readonly<Record<string, unknown>>;
+  /** `false`: nobody will ask for the result. Where there is no state it spares a reply. */
+  readonly result?: boolean;
+  /** Gives up waiting for the confirm; the task may be on its way. */
+  readonly signal?: AbortSignal;
+}
+
+/** Sends tasks and says when they are safe. */
+export class Sender {
+  private readonly transport: Transport;
+  private readonly state: StateStore | undefined;
+  private readonly queues: KnownQueues;
+  private readonly replies: Replies;
+  private readonly clock: Clock;
+
+  constructor(parts: {
+    transport: Transport;
+    state: StateStore | undefined;
+    queues: KnownQueues;
+    replies: Replies;
+    clock: Clock;
+  }) {
+    this.transport = parts.transport;
+    this.state = parts.state;
+    this.queues = parts.queues;
+    this.replies = parts.replies;
+    this.clock = parts.clock;
+  }
+
+  /** Resolves when the broker has confirmed it. @throws ValidationError, PublishError */
+  async send<I extends Schema | undefined, O extends Schema | undefined>(
+    task: Task<I, O>,
+    input: InputOf<I>,
+    options: SendOptions = {},
+  ): Promise<Job<OutputOf<O>>> {
+    const queue = this.queues.of(task);
+    await this.transport.declare(queue);
+    // The worker validates what was sent, not what this makes of it: transformations run once, there.
+    await validate(task.input, input, `input of task '${task.name}'`);
+    const id = options.id ?? idOf(task, input) ?? newId(this.clock.nowMs());
+    const job = await this.jobOf<OutputOf<O>>(id, options);
+    const nowMs = this.clock.nowMs();
+    const message = encodeTask({
+      id,
+      type: task.name,
+      payload: input,
+      priority: options.priority ?? task.priority ?? defaultPriority,
+      ttl: task.ttl,
+      replyTo: job.replyTo,
+      headers: options.headers ?? {},
+      nowMs,
+    });
+    await this.transport.publish(
+      { ...message, queue: queue.name, delayMs: delayOf(options, nowMs) },
+      options.signal,
+    );
+    return job;
+  }
+
+  private async jobOf<T>(id: string, { result = true }: SendOptions): Promise<Job<T> & { replyTo?: string }> {
+    if (this.state !== undefined) return new StateJob<T>(id, this.state, this.clock);
+    if (!result) return new UnawaitedJob<T>(id);
+    return new ReplyJob<T>(id, await this.replies.expect(id));
+  }
+}
+
+export function idOf(task: AnyTask, input: unknown): string | undefined {
+  const key = task.idempotencyKey?.(input as never);
+  return key === undefined ? undefined : derivedId(task.name, key);
+}
+
+/** @throws TypeError for a time that is none */
+function delayOf({ delay, at }: SendOptions, nowMs: number): number | undefined {
+  const delayMs = at === undefined ? delay : Number(at) - nowMs;
+  if (delayMs === undefined) return undefined;
+  if (Number.isNaN(delayMs))
+    throw new TypeError("delay is milliseconds, and at a Date or milliseconds since 1970");
+  return Math.max(0, delayMs);
+}

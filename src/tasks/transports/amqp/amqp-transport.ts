@@ -1,0 +1,293 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Connection, type Channel } from "rabbitmq-client";
+import type { Clock, Logger } from "../../../base/index.ts";
+import type { Capabilities } from "../../capabilities.ts";
+import { PublishError } from "../../errors.ts";
+import { copyOf, Header } from "../../message.ts";
+import type { QueueDefinition } from "../../queue.ts";
+import type {
+  Browser,
+  ConsumeOptions,
+  Consumption,
+  Death,
+  IncomingMessage,
+  OutgoingMessage,
+  QueueStatus,
+  Transport,
+} from "../../transport.ts";
+import { AmqpBrowser } from "./amqp-browser.ts";
+import { ConfirmedPublisher, UnroutableError } from "./confirmed-publisher.ts";
+import { connectionOptions, type AmqpAddress } from "./connection-options.ts";
+import { readDeaths, withDeath } from "./deaths.ts";
+import { DelayedExchange, DelayLadder, type Delays } from "./delays.ts";
+import { envelopeOf } from "./mapping.ts";
+import { RecoveringConsumer, type ConsumerSettings } from "./recovering-consumer.ts";
+import { serverProduct } from "./server-product.ts";
+import { TurnWrites } from "./turn-writes.ts";
+import { declareTopology, type QueueType } from "./topology.ts";
+
+export interface AmqpTransportOptions {
+  readonly address: AmqpAddress;
+  /** What the broker's operator sees. */
+  readonly connectionName: string;
+  readonly queueType: QueueType;
+  /** How long a confirm may take, and the connection at the start. */
+  readonly confirmTimeoutMs: number;
+  /** Keeps nothing beyond the broker's life. */
+  readonly isInMemory: boolean;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** A reply queue outlives a lost connection by this. */
+const replyQueueExpiresMs = 1_800_000;
+const acquireAgainMs = 50;
+
+/**
+ * Tasks on a broker that speaks AMQP 0-9-1: Warren or RabbitMQ.
+ *
+ * @throws Error when no broker answers, or it refuses the login.
+ */
+export async function connectAmqp(options: AmqpTransportOptions): Promise<Transport> {
+  const { address, connectionName, confirmTimeoutMs, logger } = options;
+  const product = await serverProduct(address);
+  const where = address.socketPath ?? address.hosts.join(", ");
+  if (product === undefined) {
+    throw new Error(
+      `No AMQP broker answers at ${where}. Is it running? \`warren serve\` starts one; embedded:./data needs none.`,
+    );
+  }
+  const connection = new Connection(connectionOptions(address, connectionName));
+  let last: Error | undefined;
+  connection.on("error", (error: Error) => {
+    last = error;
+    logger.warn({ error: error.message, where }, "connection lost, connecting again");
+  });
+  try {
+    await connection.onConnect(confirmTimeoutMs);
+  } catch (error) {
+    throw new Error(
+      `Cannot connect to ${where} as ${address.username}: ${(last ?? (error as Error)).message}`,
+      { cause: error },
+    );
+  }
+  return new AmqpTransport(connection, options, product === "Warren");
+}
+
+class AmqpTransport implements Transport {
+  readonly capabilities: Capabilities;
+  private readonly connection: Connection;
+  private readonly options: AmqpTransportOptions;
+  private readonly isWarren: boolean;
+  private readonly delays: Delays;
+  private readonly writes: TurnWrites;
+  private readonly publisher: ConfirmedPublisher;
+  private readonly consumers = new Set<RecoveringConsumer>();
+  /** For declaring; AMQP closes a channel on which something was refused. */
+  private setUp: Promise<Channel> | undefined;
+  private isClosed = false;
+  private readonly declared = new Map<string, { queue: QueueDefinition; done: Promise<void> }>();
+
+  constructor(connection: Connection, options: AmqpTransportOptions, isWarren: boolean) {
+    const { queueType, confirmTimeoutMs, logger } = options;
+    this.connection = connection;
+    this.options = options;
+    this.isWarren = isWarren;
+    this.delays = isWarren ? new DelayedExchange() : new DelayLadder(queueType === "quorum");
+    this.writes = new TurnWrites(connection);
+    this.publisher = new ConfirmedPublisher(connection, this.writes, confirmTimeoutMs, logger);
+    this.capabilities = {
+      durability: options.isInMemory ? "none" : "native",
+      delay: isWarren ? "native" : "emulated",
+      priority: queueType === "quorum" ? "none" : "native",
+      expiry: "native",
+      deadLetters: "native",
+      browse: "emulated",
+      redrive: isWarren ? "native" : "emulated",
+      results: "emulated",
+      cancel: "none",
+      state: "none",
+      steps: "none",
+      crashAttempts: queueType === "quorum" ? "emulated" : "none",
+    };
+  }
+
+  declare(queue: QueueDefinition): Promise<void> {
+    const known = this.declared.get(queue.name);
+    if (known !== undefined) return known.done;
+    const done = this.withSetUpChannel((channel) => this.declareOn(channel, queue));
+    this.declared.set(queue.name, { queue, done });
+    done.catch(() => this.declared.delete(queue.name));
+    return done;
+  }
+
+  async publish(message: OutgoingMessage, signal?: AbortSignal): Promise<void> {
+    const addressed = await this.addressed(message);
+    const envelope = envelopeOf(addressed);
+    try {
+      await this.publisher.publish(envelope, message.body, signal);
+    } catch (error) {
+      const declared = this.declared.get(message.queue);
+      if (!(error instanceof UnroutableError) || !declared) throw error;
+      // Somebody has deleted the queue since.
+      this.declared.delete(message.queue);
+      await this.declare(declared.queue);
+      await this.publisher.publish(envelope, message.body, signal);
+    }
+  }
+
+  async bury(
+    message: IncomingMessage,
+    queue: QueueDefinition,
+    headers: Readonly<Record<string, unknown>>,
+  ): Promise<void> {
+    const { deadLetter, name } = queue;
+    const died = withDeath(message, name, this.options.clock.nowMs());
+    const letter = { ...copyOf(message), headers: { ...died, ...headers } };
+    await this.publish({ ...letter, queue: deadLetter.queue, via: deadLetter });
+  }
+
+  deathsOf(letter: IncomingMessage): Death[] {
+    return readDeaths(letter);
+  }
+
+  async consume(queue: QueueDefinition, options: ConsumeOptions): Promise<Consumption> {
+    return this.startConsumer({
+      ...options,
+      prepare: async (channel) => {
+        await this.declareOn(channel, queue);
+        return queue.name;
+      },
+    });
+  }
+
+  async browse(queue: string): Promise<Browser> {
+    const channel = await this.acquire();
+    if (this.isWarren) await channel.txSelect();
+    return new AmqpBrowser(channel, queue, {
+      isAtomic: this.isWarren,
+      publish: (message) => this.publish(message),
+      count: async (name) => (await this.queueStatus(name))?.ready ?? 0,
+    });
+  }
+
+  async openReplyQueue(onMessage: (message: IncomingMessage) => void): Promise<string> {
+    const queue = `warren.replies.${randomUUID()}`;
+    const consumer = await this.startConsumer({
+      prefetch: 0,
+      noAck: true,
+      // Durable, since RabbitMQ 4 takes no other that is not exclusive; an exclusive one would go with its connection.
+      prepare: async (channel) => {
+        await channel.queueDeclare({ queue, durable: true, arguments: { "x-expires": replyQueueExpiresMs } });
+        return queue;
+      },
+      onDelivery: ({ message }) => onMessage(message),
+    });
+    this.replyQueues.set(queue, consumer);
+    return queue;
+  }
+
+  async watchDeadLetters(
+    { deadLetter }: QueueDefinition,
+    onLetter: (letter: IncomingMessage) => void,
+  ): Promise<void> {
+    await this.startConsumer({
+      prefetch: 0,
+      noAck: true,
+      prepare: async (channel) => {
+        const { queue } = await channel.queueDeclare({ queue: "", exclusive: true });
+        await channel.queueBind({ ...deadLetter, queue });
+        return queue;
+      },
+      onDelivery: ({ message }) => onLetter(message),
+    });
+  }
+
+  async queueStatus(queue: string): Promise<QueueStatus | undefined> {
+    const channel = await this.acquire();
+    try {
+      const { messageCount, consumerCount } = await channel.queueDeclare({ queue, passive: true });
+      return { ready: messageCount, consumers: consumerCount };
+    } catch (error) {
+      if ((error as { code?: string }).code === "NOT_FOUND") return undefined;
+      throw error;
+    } finally {
+      await channel.close();
+    }
+  }
+
+  async close(): Promise<void> {
+    this.isClosed = true;
+    await Promise.all([...this.consumers].map((consumer) => consumer.close()));
+    await this.deleteReplyQueues();
+    await this.publisher.close();
+    await this.setUp?.then((channel) => channel.close()).catch(() => {});
+    await this.connection.close();
+  }
+
+  private readonly replyQueues = new Map<string, RecoveringConsumer>();
+
+  private async deleteReplyQueues(): Promise<void> {
+    if (this.replyQueues.size === 0 || !this.connection.ready) return;
+    await this.withSetUpChannel(async (channel) => {
+      for (const queue of this.replyQueues.keys()) await channel.queueDelete({ queue });
+    }).catch(() => {
+      // It expires by itself.
+    });
+  }
+
+  /** A delayed message goes by another way. */
+  private async addressed(message: OutgoingMessage): Promise<OutgoingMessage> {
+    const { queue, delayMs = 0, headers, expirationMs } = message;
+    if (delayMs <= 0) return message;
+    if (!Number.isFinite(delayMs)) throw new PublishError(`a delay of ${delayMs} ms is none`);
+    await this.withSetUpChannel((channel) => this.delays.prepareDelay(channel, delayMs));
+    const { exchange, routingKey, headers: more, losesExpiration } = this.delays.route(queue, delayMs);
+    if (!losesExpiration || expirationMs === undefined) {
+      return { ...message, via: { exchange, routingKey }, headers: { ...headers, ...more } };
+    }
+    const expiresAt = this.options.clock.nowMs() + delayMs + expirationMs;
+    return {
+      ...message,
+      via: { exchange, routingKey },
+      expirationMs: undefined,
+      headers: { ...headers, ...more, [Header.expiresAt]: expiresAt },
+    };
+  }
+
+  private async declareOn(channel: Channel, queue: QueueDefinition): Promise<void> {
+    await declareTopology(channel, queue, this.options.queueType);
+    await this.delays.prepareQueue(channel, queue.name);
+  }
+
+  private async startConsumer(settings: ConsumerSettings): Promise<RecoveringConsumer> {
+    const consumer = new RecoveringConsumer(this.connection, this.writes, settings, this.options.logger);
+    await consumer.start();
+    this.consumers.add(consumer);
+    return consumer;
+  }
+
+  /** A new channel; when the connection is lost meanwhile, of the next one. */
+  private async acquire(): Promise<Channel> {
+    const deadlineMs = performance.now() + this.options.confirmTimeoutMs;
+    for (;;) {
+      try {
+        return await this.connection.acquire();
+      } catch (error) {
+        if (this.isClosed || performance.now() > deadlineMs) throw error;
+        await sleep(acquireAgainMs);
+      }
+    }
+  }
+
+  /** One after the other on one channel, which is opened anew when something was refused. */
+  private async withSetUpChannel<T>(action: (channel: Channel) => Promise<T>): Promise<T> {
+    let channel = await this.setUp?.catch(() => undefined);
+    if (!channel?.active) {
+      this.setUp = this.acquire();
+      channel = await this.setUp;
+    }
+    return action(channel);
+  }
+}

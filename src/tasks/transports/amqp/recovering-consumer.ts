@@ -1,0 +1,155 @@
+import type { AsyncMessage, Channel, Connection, SyncMessage } from "rabbitmq-client";
+import type { Logger } from "../../../base/index.ts";
+import type { Consumption, Delivery, IncomingMessage } from "../../transport.ts";
+import { messageOf } from "./mapping.ts";
+import type { TurnWrites } from "./turn-writes.ts";
+
+export interface ConsumerSettings {
+  /** Declares what is consumed, on each new channel; resolves with the queue's name. */
+  prepare(channel: Channel): Promise<string>;
+  /** 0 is unlimited. */
+  readonly prefetch: number;
+  /** Delivered is settled. */
+  readonly noAck?: boolean;
+  onDelivery(delivery: Delivery): void;
+  onLost?(error: Error): void;
+}
+
+const leastDelayMs = 50;
+const mostDelayMs = 5_000;
+
+/**
+ * A consumer that is set up again, on a channel of its own, whenever that was lost. Unlike the client's own it does not wait
+ * for the handlers of what was lost, and leaves settling to its user.
+ */
+export class RecoveringConsumer implements Consumption {
+  private readonly connection: Connection;
+  private readonly writes: TurnWrites;
+  private readonly settings: ConsumerSettings;
+  private readonly log: Logger;
+  private channel: Channel | undefined;
+  private tag: string | undefined;
+  private state: "consuming" | "cancelled" | "closed" = "consuming";
+  private failures = 0;
+  private retry: NodeJS.Timeout | undefined;
+  private settingUp: Promise<void> | undefined;
+
+  constructor(connection: Connection, writes: TurnWrites, settings: ConsumerSettings, log: Logger) {
+    this.writes = writes;
+    this.connection = connection;
+    this.settings = settings;
+    this.log = log;
+  }
+
+  /** @throws what the broker says when it refuses the first set-up. */
+  async start(): Promise<void> {
+    await this.setUp();
+  }
+
+  async cancel(): Promise<void> {
+    if (this.state !== "consuming") return;
+    this.state = "cancelled";
+    clearTimeout(this.retry);
+    await this.settingUp?.catch(() => {});
+    const { channel, tag } = this;
+    if (channel?.active && tag !== undefined) await channel.basicCancel({ consumerTag: tag }).catch(() => {});
+  }
+
+  async close(): Promise<void> {
+    await this.cancel();
+    this.state = "closed";
+    await this.channel?.close();
+  }
+
+  private setUp(): Promise<void> {
+    return (this.settingUp = this.consume().finally(() => {
+      this.settingUp = undefined;
+    }));
+  }
+
+  private async consume(): Promise<void> {
+    const channel = await this.connection.acquire({ emitErrorsFromChannel: true });
+    let why: Error | undefined;
+    channel.on("error", (error: Error) => (why = error));
+    channel.once("close", () => this.lost(channel, why));
+    // The queue was deleted, or its node is gone.
+    channel.once("basic.cancel", () => void channel.close());
+    try {
+      const queue = await this.settings.prepare(channel);
+      await channel.basicQos({ prefetchCount: this.settings.prefetch });
+      const { noAck = false } = this.settings;
+      const { consumerTag } = await channel.basicConsume({ queue, noAck }, (message) =>
+        this.deliver(channel, message),
+      );
+      this.channel = channel;
+      this.tag = consumerTag;
+      this.failures = 0;
+    } catch (error) {
+      if (channel.active) await channel.close();
+      throw error;
+    }
+  }
+
+  private deliver(channel: Channel, message: AsyncMessage): void {
+    // What comes after the cancel goes back when the channel is closed.
+    if (this.state === "consuming" && channel.active)
+      this.settings.onDelivery(new AmqpDelivery(channel, message, this.writes));
+  }
+
+  private lost(channel: Channel, error: Error | undefined): void {
+    if (this.channel !== channel) return;
+    this.channel = undefined;
+    if (this.state === "closed") return;
+    this.settings.onLost?.(error ?? new Error("the connection or channel was lost"));
+    if (this.state === "consuming") this.again();
+  }
+
+  private again(): void {
+    const delayMs = Math.min(mostDelayMs, leastDelayMs * 2 ** this.failures++);
+    this.retry = setTimeout(() => {
+      this.setUp().catch((error: Error) => {
+        if (this.state !== "consuming") return;
+        this.log.warn({ error: error.message, tries: this.failures }, "cannot consume, trying again");
+        this.again();
+      });
+    }, delayMs);
+  }
+}
+
+export class AmqpDelivery implements Delivery {
+  readonly message: IncomingMessage;
+  private readonly channel: Channel;
+  private readonly deliveryTag: number;
+  private readonly writes: TurnWrites | undefined;
+  private isSettled = false;
+
+  constructor(channel: Channel, message: AsyncMessage | SyncMessage, writes?: TurnWrites) {
+    this.writes = writes;
+    this.channel = channel;
+    this.message = messageOf(message);
+    this.deliveryTag = message.deliveryTag;
+  }
+
+  get isLost(): boolean {
+    return !this.channel.active;
+  }
+
+  ack(): void {
+    if (this.settles()) this.channel.basicAck({ deliveryTag: this.deliveryTag });
+  }
+
+  requeue(): void {
+    if (this.settles()) this.channel.basicNack({ deliveryTag: this.deliveryTag, requeue: true });
+  }
+
+  reject(): void {
+    if (this.settles()) this.channel.basicNack({ deliveryTag: this.deliveryTag, requeue: false });
+  }
+
+  private settles(): boolean {
+    if (this.isSettled || !this.channel.active) return false;
+    this.isSettled = true;
+    this.writes?.gather();
+    return true;
+  }
+}

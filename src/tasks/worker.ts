@@ -1,0 +1,240 @@
+import type { Clock, Logger, Timer } from "../base/index.ts";
+import type { StateStore } from "../state/index.ts";
+import type { Attempt, Registration } from "./attempt.ts";
+import type { Handler, Middleware } from "./context.ts";
+import { CancelledError, ConnectionLostError, ShutdownError } from "./errors.ts";
+import type { KnownQueues, QueueDefinition } from "./queue.ts";
+import type { Sender } from "./sender.ts";
+import type { Schema, Task } from "./task.ts";
+import { TaskRunner, type UnknownTask } from "./task-runner.ts";
+import type { Consumption, Delivery, Transport } from "./transport.ts";
+
+export interface WorkerOptions {
+  /**
+   * Tasks that run at a time, which is also the prefetch: a worker holds no more than it works on. Default 10. Start with what
+   * the memory holds: 2 GB and up to 500 KB of context each, with their model calls, are 3 to 5.
+   */
+  readonly concurrency?: number;
+  /** How long {@link Worker.close} lets handlers finish before it aborts their signals, in milliseconds. Default 30 000. */
+  readonly drainTimeout?: number;
+  /** Close the worker at SIGTERM and SIGINT, then let the signal do what it does. Default true. */
+  readonly stopOnSignals?: boolean;
+}
+
+export interface WorkerParts {
+  readonly transport: Transport;
+  readonly state: StateStore | undefined;
+  readonly sender: Sender;
+  readonly queues: KnownQueues;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly random: () => number;
+  readonly retentionMs: number;
+}
+
+/** After its signal was aborted a handler has so long to come back before its task is handed back without it. */
+const abortGraceMs = 1_000;
+const lookForCancelledMs = 500;
+
+/** Runs the handlers of tasks. */
+export class Worker {
+  readonly concurrency: number;
+  private readonly options: WorkerOptions;
+  private readonly parts: WorkerParts;
+  private readonly registrations = new Map<string, Registration>();
+  private readonly middleware: Middleware[] = [];
+  private readonly consumptions = new Map<string, Promise<Consumption>>();
+  private readonly runner: TaskRunner;
+  private unknownTask: UnknownTask = "dead-letter";
+  /** Deliveries of several queues that wait for one of the places. */
+  private readonly waiting: (readonly [Delivery, QueueDefinition])[] = [];
+  private running = 0;
+  private onIdle: (() => void) | undefined;
+  private starting: Promise<void> | undefined;
+  private closing: Promise<void> | undefined;
+  private cancellations: Timer | undefined;
+
+  constructor(options: WorkerOptions, parts: WorkerParts) {
+    const { concurrency = 10 } = options;
+    if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > 65_535)
+      throw new TypeError(`concurrency is ${concurrency}; it must be a whole number from 1 to 65535`);
+    this.concurrency = concurrency;
+    this.options = options;
+    this.parts = parts;
+    const { registrations, middleware } = this;
+    this.runner = new TaskRunner({
+      ...parts,
+      registrations,
+      middleware,
+      unknownTask: () => this.unknownTask,
+    });
+  }
+
+  /** Names who does the task. Tasks are taken from the next turn of the event loop on, or when {@link start} is called. */
+  on<I extends Schema | undefined, O extends Schema | undefined>(
+    task: Task<I, O>,
+    handler: Handler<I, O>,
+  ): this {
+    if (this.registrations.has(task.name))
+      throw new Error(`this worker has a handler for task '${task.name}' already`);
+    this.registrations.set(task.name, { task: task, handler: handler as never });
+    this.parts.queues.of(task);
+    setImmediate(() => {
+      this.start().catch((error: Error) =>
+        this.parts.log.error({ error: error.message }, "worker cannot start"),
+      );
+    });
+    return this;
+  }
+
+  /** The names of those that it has handlers for. */
+  get tasks(): string[] {
+    return [...this.registrations.keys()];
+  }
+
+  /** Runs around each handler; the first that was given is outermost. */
+  use(middleware: Middleware): this {
+    this.middleware.push(middleware);
+    return this;
+  }
+
+  /** What happens to tasks of the worker's queues that it has no handler for. Default: they are dead-lettered. */
+  onUnknown(action: UnknownTask): this {
+    this.unknownTask = action;
+    return this;
+  }
+
+  /** Resolves when the worker takes tasks from all its queues. Starting twice is fine. @throws what the broker says */
+  async start(): Promise<void> {
+    if (this.closing) return;
+    this.starting ??= this.consumeAll().finally(() => {
+      this.starting = undefined;
+    });
+    await this.starting;
+  }
+
+  /**
+   * Takes no more tasks, waits for those at work, then hands back what has not ended in time; it does not count as an attempt.
+   * Closing twice is fine.
+   */
+  close(): Promise<void> {
+    return (this.closing ??= this.drain());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  private async consumeAll(): Promise<void> {
+    if (this.options.stopOnSignals ?? true) this.stopOnSignals();
+    if (this.parts.state) this.watchCancellations(this.parts.state);
+    for (const { task } of this.registrations.values()) {
+      const queue = this.parts.queues.of(task);
+      if (this.consumptions.has(queue.name)) continue;
+      const consumption = this.consume(queue);
+      this.consumptions.set(queue.name, consumption);
+      try {
+        await consumption;
+      } catch (error) {
+        this.consumptions.delete(queue.name);
+        throw error;
+      }
+    }
+  }
+
+  private async consume(queue: QueueDefinition): Promise<Consumption> {
+    const { transport, log } = this.parts;
+    await transport.declare(queue);
+    return transport.consume(queue, {
+      prefetch: this.concurrency,
+      onDelivery: (delivery) => this.take(delivery, queue),
+      onLost: (error) => {
+        log.warn(
+          { queue: queue.name, error: error.message },
+          "worker lost its connection: its tasks go to others",
+        );
+        this.dropLost(error);
+      },
+    });
+  }
+
+  private take(delivery: Delivery, queue: QueueDefinition): void {
+    if (this.running >= this.concurrency) {
+      this.waiting.push([delivery, queue]);
+      return;
+    }
+    this.running++;
+    void this.runner.run(delivery, queue).finally(() => this.finished());
+  }
+
+  private finished(): void {
+    this.running--;
+    const next = this.waiting.shift();
+    if (next) this.take(...next);
+    else if (this.running === 0) this.onIdle?.();
+  }
+
+  private dropLost(error: Error): void {
+    const lost = new ConnectionLostError(`the connection was lost: ${error.message}`);
+    for (const [delivery, attempt] of this.runner.active) if (delivery.isLost) attempt.abort(lost);
+    const held = this.waiting.filter(([delivery]) => !delivery.isLost);
+    this.waiting.splice(0, this.waiting.length, ...held);
+  }
+
+  /** Looks for tombstones of what has run for a while. What is shorter than that learns of them when it ends. */
+  private watchCancellations(state: StateStore): void {
+    this.cancellations ??= this.parts.clock.every(lookForCancelledMs, () => {
+      for (const attempt of this.runner.active.values()) {
+        void this.abortIfCancelled(state, attempt);
+      }
+    });
+  }
+
+  private async abortIfCancelled(state: StateStore, attempt: Attempt): Promise<void> {
+    const { id } = attempt.parts.message;
+    // A state that cannot be read says so itself when it is wanted.
+    const record = await state.get(id).catch(() => undefined);
+    if (record?.phase === "cancelled") attempt.abort(new CancelledError(`task ${id} was cancelled`));
+  }
+
+  private async drain(): Promise<void> {
+    await this.starting?.catch(() => {});
+    const consumptions = await Promise.all(
+      [...this.consumptions.values()].map((consumption) => consumption.catch(() => undefined)),
+    );
+    for (const consumption of consumptions) await consumption?.cancel();
+    for (const [delivery] of this.waiting.splice(0)) delivery.requeue();
+    if (!(await this.idleWithin(this.options.drainTimeout ?? 30_000))) {
+      const reason = new ShutdownError("the worker is shutting down");
+      for (const attempt of this.runner.active.values()) attempt.abort(reason);
+      await this.idleWithin(abortGraceMs);
+    }
+    for (const consumption of consumptions) await consumption?.close();
+    this.cancellations?.cancel();
+    for (const [signal, listener] of this.signalListeners) process.off(signal, listener);
+  }
+
+  private async idleWithin(timeoutMs: number): Promise<boolean> {
+    if (this.running === 0) return true;
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    this.onIdle = () => resolve(true);
+    const timer = setTimeout(() => resolve(false), timeoutMs);
+    const isIdle = await promise;
+    clearTimeout(timer);
+    return isIdle;
+  }
+
+  private readonly signalListeners = new Map<NodeJS.Signals, () => void>();
+
+  private stopOnSignals(): void {
+    if (this.signalListeners.size > 0) return;
+    for (const signal of ["SIGTERM", "SIGINT"] as const) {
+      const listener = (): void => {
+        // Without our listener the signal ends the process, unless somebody else has one.
+        void this.close().finally(() => process.kill(process.pid, signal));
+      };
+      this.signalListeners.set(signal, listener);
+      process.once(signal, listener);
+    }
+  }
+}

@@ -1,0 +1,67 @@
+import { expect, test as baseTest, vi } from "vitest";
+import { defineTask } from "../../src/tasks/index.ts";
+import { busFixture, testBus } from "../../src/testing/index.ts";
+
+const test = baseTest.extend({ bus: busFixture });
+const task = defineTask("timed", {
+  retry: { retries: 5, delay: 60_000, maxDelay: 1_000_000 },
+  ttl: 3_600_000,
+});
+
+test("a retry waits in the broker until the test's clock has come to it", async ({ bus }) => {
+  const attempts: number[] = [];
+  const job = await bus.send(task, {});
+  bus.worker().on(task, (_input, { attempt }) => {
+    attempts.push(attempt);
+    if (attempt === 1) throw new Error("not yet");
+    return "done";
+  });
+  await vi.waitFor(async () => expect(await job.state()).toMatchObject({ phase: "retrying" }));
+  bus.clock.advance(60_000);
+  expect(await job.result({ timeout: 5_000 })).toBe("done");
+  expect(attempts).toEqual([1, 2]);
+});
+
+test("d11 retries are exponential with full jitter, capped, and never early", async () => {
+  const drawn = [1, 0.5, 1, 1, 0.25];
+  await using bus = await testBus({ random: () => drawn.shift()! });
+  const times: number[] = [];
+  const capped = defineTask("capped", { retry: { retries: 5, delay: 1_000, maxDelay: 5_000 } });
+  const job = await bus.send(capped, {});
+  bus.worker().on(capped, () => {
+    times.push(bus.clock.nowMs());
+    throw new Error("no");
+  });
+  const startMs = bus.clock.nowMs();
+  for (const [index, waitMs] of [1_000, 1_000, 4_000, 5_000, 1_250].entries()) {
+    const before = index + 1;
+    await vi.waitFor(async () =>
+      expect(await job.state()).toMatchObject({ phase: "retrying", attempt: before }),
+    );
+    bus.clock.advance(waitMs - 1);
+    await bus.status();
+    expect(times).toHaveLength(before);
+    bus.clock.advance(1);
+    await vi.waitFor(() => expect(times).toHaveLength(before + 1));
+  }
+  await expect(job.result({ timeout: 5_000 })).rejects.toThrow("no");
+  expect(times.map((time) => time - startMs)).toEqual([0, 1_000, 2_000, 6_000, 11_000, 12_250]);
+});
+
+test("what expires does so by the test's clock", async ({ bus }) => {
+  await bus.send(task, {});
+  await bus.send(task, {}, { delay: 86_400_000 });
+  bus.clock.advance(3_600_000);
+  await vi.waitFor(async () =>
+    expect(await bus.deadLetters(task).browse()).toMatchObject([{ reason: "expired" }]),
+  );
+  bus.clock.advance(86_400_000 - 3_600_000);
+  expect(await bus.status()).toMatchObject([{ ready: 1, dead: 1 }]);
+});
+
+test("each test has a broker of its own", async ({ bus }) => {
+  await using other = await testBus();
+  await bus.send(task, {});
+  expect(await bus.status()).toMatchObject([{ ready: 1 }]);
+  expect(await other.status(["tasks"])).toMatchObject([{ ready: 0 }]);
+});
