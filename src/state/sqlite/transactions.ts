@@ -5,6 +5,7 @@ import type { Operation } from "../operation.ts";
 import { enqueue, type Pending } from "../pending.ts";
 import { rollBack } from "./schema.ts";
 import type { SqliteRows } from "./sqlite-rows.ts";
+import type { WalSync } from "./wal-sync.ts";
 
 /** As SQLite's own handler begins; then it goes on with the last. */
 const busyDelaysMs = [1, 2, 5, 10, 15, 20, 25] as const;
@@ -22,13 +23,15 @@ export class Transactions {
   private readonly busyTimeoutMs: number;
   private waiting: Pending[] = [];
   private isScheduled = false;
+  private lastSync: Promise<void> | undefined;
   /** A transaction of {@link exclusive}, or attempts to begin one, go on. */
   private line: Promise<unknown> | undefined;
-  private synchronous: "FULL" | "NORMAL" | undefined;
+  private readonly wal: WalSync;
 
-  constructor(database: DatabaseSync, rows: SqliteRows, busyTimeoutMs: number) {
+  constructor(database: DatabaseSync, rows: SqliteRows, wal: WalSync, busyTimeoutMs: number) {
     this.database = database;
     this.rows = rows;
+    this.wal = wal;
     this.busyTimeoutMs = busyTimeoutMs;
   }
 
@@ -41,25 +44,27 @@ export class Transactions {
   /** Runs `work` alone between begin and commit; what others write meanwhile waits. Rolled back when `work` throws. */
   exclusive<T>(work: () => Promise<T>): Promise<T> {
     return this.inLine(async () => {
-      this.use("FULL");
       await this.beginWhenFree();
+      let result;
       try {
-        const result = await work();
+        result = await work();
         this.database.exec("COMMIT");
-        return result;
       } catch (error) {
         this.rollBack();
         throw error;
       }
+      await this.wal.synced();
+      return result;
     });
   }
 
-  /** Resolves when all that was handed in has been committed. */
+  /** Resolves when all that was handed in has been committed and synced. */
   async settled(): Promise<void> {
     while (this.line !== undefined || this.waiting.length > 0) {
       if (this.line === undefined) this.runTurn();
       await this.line?.catch(() => {});
     }
+    await this.lastSync;
   }
 
   private schedule(): void {
@@ -76,7 +81,6 @@ export class Transactions {
     const batch = this.waiting;
     this.waiting = [];
     try {
-      this.use(batch.some(({ operation }) => operation.isLasting) ? "FULL" : "NORMAL");
       if (this.begin()) return this.runAndCommit(batch);
     } catch (error) {
       return rejectAll(batch, error);
@@ -107,7 +111,20 @@ export class Transactions {
       this.schedule();
       return;
     }
-    for (const [index, pending] of batch.entries()) pending.resolve(answers[index]);
+    // What only says that an attempt began need not outlive a power failure.
+    const synced = batch.some(({ operation }) => operation.isLasting) ? this.sync() : undefined;
+    for (const [index, { operation, resolve, reject }] of batch.entries()) {
+      if (operation.isLasting) synced!.then(() => resolve(answers[index]), reject);
+      else resolve(answers[index]);
+    }
+  }
+
+  private sync(): Promise<void> {
+    const synced = this.wal.synced();
+    this.lastSync = synced.catch(() => {
+      // Told to those whose operations wait for it.
+    });
+    return synced;
   }
 
   /** One after the other; then the turns go on. */
@@ -158,13 +175,6 @@ export class Transactions {
   private rollBack(): void {
     this.rows.forget();
     rollBack(this.database);
-  }
-
-  /** What only says that an attempt began need not outlive a power failure. The setting is ignored within a transaction. */
-  private use(synchronous: "FULL" | "NORMAL"): void {
-    if (this.synchronous === synchronous) return;
-    this.database.exec(`PRAGMA synchronous = ${synchronous}`);
-    this.synchronous = synchronous;
   }
 }
 

@@ -34,6 +34,8 @@ export async function serve(site: Site, logger: Logger, clock?: Clock): Promise<
       password: "guest",
       // Clients on this machine need none, the kernel says when they end; one that is busy for minutes is not cut off.
       heartbeatSeconds: 0,
+      // A task may take as long as it takes: its worker is watched by its connection.
+      consumerTimeoutMs: Number.POSITIVE_INFINITY,
       logger,
       clock,
       onStorageFailure: failure.resolve,
