@@ -1,13 +1,11 @@
 import type { Clock, Logger } from "../base/index.ts";
 import type { StateStore } from "../state/index.ts";
-import type { ChildOptions, Context, Effect, Handler, Middleware, StepTools } from "./context.ts";
-import { TaskTimeoutError, ValidationError, Fatal } from "./errors.ts";
-import { derivedId } from "./ids.ts";
-import { needsState, type Job } from "./job.ts";
+import type { Handler, Middleware } from "./context.ts";
+import { Fatal, TaskTimeoutError, ValidationError } from "./errors.ts";
 import type { TaskMessage } from "./message.ts";
-import { idOf, type Sender } from "./sender.ts";
-import { Steps } from "./steps.ts";
-import type { InputOf, OutputOf, Schema, Task } from "./task.ts";
+import type { Sender } from "./sender.ts";
+import { TaskContext } from "./task-context.ts";
+import type { Task } from "./task.ts";
 import { validate } from "./validate.ts";
 
 /** A task and who does it, as the worker keeps them. */
@@ -32,21 +30,21 @@ export interface AttemptParts {
 /** One run of a handler. */
 export class Attempt {
   readonly parts: AttemptParts;
-  readonly startedAtMs: number;
-  private readonly abortion = new AbortController();
+  /** Made when somebody asks for the signal: a short handler does not. */
+  private controller: AbortController | undefined;
+  private abortedBy: Error | undefined;
+  private onAbort: ((reason: Error) => void) | undefined;
 
   constructor(parts: AttemptParts) {
     this.parts = parts;
-    this.startedAtMs = parts.clock.nowMs();
   }
 
-  /** The handler goes on until it looks at its signal; the attempt has ended. */
+  /** The attempt has ended; its handler goes on until it looks at its signal. */
   abort(reason: Error): void {
-    this.abortion.abort(reason);
-  }
-
-  get isAborted(): boolean {
-    return this.abortion.signal.aborted;
+    if (this.abortedBy !== undefined) return;
+    this.abortedBy = reason;
+    this.controller?.abort(reason);
+    this.onAbort?.(reason);
   }
 
   /** @returns the output as JSON. @throws what the handler throws, ValidationError, the reason of the abortion */
@@ -54,6 +52,7 @@ export class Attempt {
     const { registration, message, clock } = this.parts;
     const { task } = registration;
     const input = await validate(task.input, message.payload, `input of task '${task.name}'`);
+    if (this.abortedBy !== undefined) throw this.abortedBy;
     const timer =
       task.timeout === undefined
         ? undefined
@@ -61,16 +60,15 @@ export class Attempt {
             this.abort(new TaskTimeoutError(`task '${task.name}' took longer than ${task.timeout} ms`)),
           );
     try {
-      const output = await this.untilAborted(this.handle(input));
-      return await this.encode(output);
+      return await this.encode(await this.untilAborted(this.handle(input)));
     } finally {
       timer?.cancel();
     }
   }
 
-  private handle(input: unknown): Promise<unknown> {
+  private async handle(input: unknown): Promise<unknown> {
     const { middleware, registration } = this.parts;
-    const context = this.context();
+    const context = new TaskContext(this.parts, () => this.signal());
     const run = middleware.reduceRight<() => Promise<unknown>>(
       (next, around) => () => around(context, next),
       async () => registration.handler(input, context),
@@ -92,79 +90,19 @@ export class Attempt {
     }
   }
 
-  private async untilAborted<T>(promise: Promise<T>): Promise<T> {
-    const { signal } = this.abortion;
-    const { promise: aborted, reject } = Promise.withResolvers<never>();
-    signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
-    // Whichever comes second has nobody to tell.
-    promise.catch(() => {});
-    aborted.catch(() => {});
-    if (signal.aborted) throw signal.reason;
-    return Promise.race([promise, aborted]);
+  /** Whichever comes second has nobody to tell. */
+  private untilAborted<T>(promise: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.onAbort = reject;
+      promise.then(resolve, reject);
+    });
   }
 
-  private context(): Context {
-    const { message, attempt, fence, state, clock, sender, registration } = this.parts;
-    const { task } = registration;
-    const { signal } = this.abortion;
-    const idempotencyKey = task.idempotencyKey?.(message.payload) ?? message.id;
-    const log = taskLog(this.parts.log, message, attempt);
-    const steps = state && new Steps({ state, taskId: message.id, fence, idempotencyKey, signal, clock });
-    const children = new Map<string, number>();
-    return {
-      taskId: message.id,
-      type: message.type,
-      attempt,
-      signal,
-      headers: message.headers,
-      idempotencyKey,
-      log,
-      async progress(value) {
-        if (state) await state.setProgress(message.id, fence, JSON.stringify(value), clock.nowMs());
-        else log.info({ progress: value }, "progress");
-      },
-      async step<T>(name: string, ...rest: StepArguments<T>): Promise<T> {
-        if (!steps) throw needsState("ctx.step()");
-        const [options, work] = rest.length === 1 ? [{}, rest[0]] : rest;
-        return steps.run(name, options.effect ?? "idempotent", work);
-      },
-      async send<I extends Schema | undefined, O extends Schema | undefined>(
-        child: Task<I, O>,
-        childInput: InputOf<I>,
-        { key, ...options }: ChildOptions = {},
-      ): Promise<Job<OutputOf<O>>> {
-        const place = children.get(child.name) ?? 0;
-        children.set(child.name, place + 1);
-        const id =
-          options.id ?? idOf(child, childInput) ?? derivedId(message.id, child.name, key ?? String(place));
-        return sender.send(child, childInput, {
-          ...options,
-          headers: { ...trace(message), ...options.headers },
-          id,
-        });
-      },
-    };
+  private signal(): AbortSignal {
+    if (this.controller === undefined) {
+      this.controller = new AbortController();
+      if (this.abortedBy !== undefined) this.controller.abort(this.abortedBy);
+    }
+    return this.controller.signal;
   }
-}
-
-type StepWork<T> = (tools: StepTools) => T | Promise<T>;
-type StepArguments<T> = [work: StepWork<T>] | [options: { effect?: Effect }, work: StepWork<T>];
-
-/** A child belongs to the trace of who has sent it. */
-function trace({ headers }: TaskMessage): Record<string, unknown> {
-  const { traceparent, tracestate } = headers;
-  return {
-    ...(traceparent !== undefined && { traceparent }),
-    ...(tracestate !== undefined && { tracestate }),
-  };
-}
-
-function taskLog(log: Logger, { id, type }: TaskMessage, attempt: number): Logger {
-  const named = (fields: object): object => ({ taskId: id, taskType: type, attempt, ...fields });
-  return {
-    debug: (fields, text) => log.debug(named(fields), text),
-    info: (fields, text) => log.info(named(fields), text),
-    warn: (fields, text) => log.warn(named(fields), text),
-    error: (fields, text) => log.error(named(fields), text),
-  };
 }

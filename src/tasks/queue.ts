@@ -54,10 +54,19 @@ export function defineQueue({ name, maxPriority = 10, ttl, deadLetter = {} }: Qu
 
 /** The queues that a bus has met, so that two tasks do not mean different things by one name. */
 export class KnownQueues {
+  private readonly byTask = new WeakMap<AnyTask, QueueDefinition>();
   private readonly byName = new Map<string, { definition: QueueDefinition; task: string }>();
 
   /** @throws Error when another task has described the queue in another way. */
   of(task: AnyTask): QueueDefinition {
+    const known = this.byTask.get(task);
+    if (known !== undefined) return known;
+    const found = this.find(task);
+    this.byTask.set(task, found);
+    return found;
+  }
+
+  private find(task: AnyTask): QueueDefinition {
     const definition = queueOf(task);
     const known = this.byName.get(definition.name);
     if (known === undefined) {

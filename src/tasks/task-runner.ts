@@ -116,11 +116,10 @@ export class TaskRunner {
     }
     const policy = new RetryPolicy(registration.task.retry, random);
     if (task.attempt > policy.mostAttempts && task.attempt > message.attempt) {
-      await this.bury(
-        task,
-        "crashed",
-        new Error(`its worker has died or gone at each of ${task.attempt - 1} attempts`),
-      );
+      // This one does not begin.
+      const attempt = task.attempt - 1;
+      const error = new Error(`its worker has died or gone at the last of its ${attempt} attempts`);
+      await this.bury({ ...task, attempt }, "crashed", error);
       return;
     }
     await this.runHandler(task, registration, policy);

@@ -1,6 +1,7 @@
 import type { Clock, Logger, Timer } from "../base/index.ts";
 import type { StateStore } from "../state/index.ts";
 import type { Attempt, Registration } from "./attempt.ts";
+import { closeOnSignals } from "./close-on-signals.ts";
 import type { Handler, Middleware } from "./context.ts";
 import { CancelledError, ConnectionLostError, ShutdownError } from "./errors.ts";
 import type { KnownQueues, QueueDefinition } from "./queue.ts";
@@ -53,6 +54,7 @@ export class Worker {
   private starting: Promise<void> | undefined;
   private closing: Promise<void> | undefined;
   private cancellations: Timer | undefined;
+  private ignoreSignals: (() => void) | undefined;
 
   constructor(options: WorkerOptions, parts: WorkerParts) {
     const { concurrency = 10 } = options;
@@ -126,7 +128,7 @@ export class Worker {
   }
 
   private async consumeAll(): Promise<void> {
-    if (this.options.stopOnSignals ?? true) this.stopOnSignals();
+    if (this.options.stopOnSignals ?? true) this.ignoreSignals ??= closeOnSignals(() => this.close());
     if (this.parts.state) this.watchCancellations(this.parts.state);
     for (const { task } of this.registrations.values()) {
       const queue = this.parts.queues.of(task);
@@ -211,7 +213,7 @@ export class Worker {
     }
     for (const consumption of consumptions) await consumption?.close();
     this.cancellations?.cancel();
-    for (const [signal, listener] of this.signalListeners) process.off(signal, listener);
+    this.ignoreSignals?.();
   }
 
   private async idleWithin(timeoutMs: number): Promise<boolean> {
@@ -222,19 +224,5 @@ export class Worker {
     const isIdle = await promise;
     clearTimeout(timer);
     return isIdle;
-  }
-
-  private readonly signalListeners = new Map<NodeJS.Signals, () => void>();
-
-  private stopOnSignals(): void {
-    if (this.signalListeners.size > 0) return;
-    for (const signal of ["SIGTERM", "SIGINT"] as const) {
-      const listener = (): void => {
-        // Without our listener the signal ends the process, unless somebody else has one.
-        void this.close().finally(() => process.kill(process.pid, signal));
-      };
-      this.signalListeners.set(signal, listener);
-      process.once(signal, listener);
-    }
   }
 }

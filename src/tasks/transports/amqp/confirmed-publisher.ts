@@ -12,27 +12,36 @@ const finalCodes = new Set([
   "NOT_ALLOWED",
 ]);
 const betweenTriesMs = 100;
+const lookForOverdueMs = 250;
 
 /** No queue takes what was published. */
 export class UnroutableError extends PublishError {}
+
+/** A message until it is confirmed, and whoever waits for that. */
+interface Publication {
+  readonly envelope: Envelope;
+  readonly body: unknown;
+  readonly deadlineMs: number;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
 
 /** A channel in confirm mode. */
 interface PublishChannel {
   readonly channel: Channel;
   readonly returned: ReturnedMessage[];
+  /** Confirmed, and perhaps returned before. */
+  confirmed: Publication[];
   inFlight: number;
   /** Not to be published to any more; closed when nothing is in flight on it. */
   isRetired: boolean;
 }
 
-interface Waiting {
-  readonly deadlineMs: number;
-  readonly giveUp: (error: Error) => void;
-}
-
 /**
  * Publishes with confirms on a channel that is made anew when it is lost, and after each nack: on a RabbitMQ quorum queue
  * whose leader has just died, a channel that was first used then is nacked for ever.
+ *
+ * Hot path of a sender: one promise for each message, and what can be done once per turn is. Benchmark: bench/tasks.
  */
 export class ConfirmedPublisher {
   private readonly connection: Connection;
@@ -41,87 +50,146 @@ export class ConfirmedPublisher {
   private readonly timeoutMs: number;
   private opening: Promise<PublishChannel> | undefined;
   private current: PublishChannel | undefined;
-  private readonly waiting = new Set<Waiting>();
+  private readonly waiting = new Set<Publication>();
   private sweep: NodeJS.Timeout | undefined;
   private closed = false;
 
   constructor(connection: Connection, writes: TurnWrites, timeoutMs: number, log: Logger) {
-    this.writes = writes;
     this.connection = connection;
+    this.writes = writes;
     this.timeoutMs = timeoutMs;
     this.log = log;
   }
 
-  /** @throws PublishError; the signal's reason */
-  async publish(envelope: Envelope, body: unknown, signal?: AbortSignal): Promise<void> {
-    signal?.throwIfAborted();
-    const { promise: gaveUp, reject: giveUp } = Promise.withResolvers<never>();
-    // The race may be over before it is lost.
-    gaveUp.catch(() => {});
-    const waiting: Waiting = { deadlineMs: performance.now() + this.timeoutMs, giveUp };
-    const aborted = (): void => giveUp(signal!.reason as Error);
-    signal?.addEventListener("abort", aborted, { once: true });
-    this.waiting.add(waiting);
-    this.sweep ??= setInterval(() => this.giveUpOverdue(), 250).unref();
-    try {
-      await Promise.race([this.untilConfirmed(envelope, body, waiting), gaveUp]);
-    } finally {
-      this.waiting.delete(waiting);
-      signal?.removeEventListener("abort", aborted);
-      if (this.waiting.size === 0) {
-        clearInterval(this.sweep);
-        this.sweep = undefined;
-      }
-    }
+  /** Rejects with a PublishError, or the signal's reason. */
+  publish(envelope: Envelope, body: unknown, signal?: AbortSignal): Promise<void> {
+    if (signal !== undefined) return this.publishAbortable(envelope, body, signal);
+    return new Promise((resolve, reject) => this.begin(envelope, body, resolve, reject));
   }
 
   async close(): Promise<void> {
     this.closed = true;
     clearInterval(this.sweep);
-    for (const { giveUp } of this.waiting)
-      giveUp(new PublishError("the bus was closed before the message was confirmed"));
+    for (const publication of this.waiting)
+      this.fail(publication, new PublishError("the bus was closed before the message was confirmed"));
     await this.current?.channel.close();
   }
 
-  private async untilConfirmed(envelope: Envelope, body: unknown, waiting: Waiting): Promise<void> {
-    while (this.waiting.has(waiting)) {
-      const refusal = await this.tryOnce(envelope, body);
-      if (refusal === undefined) return;
-      this.log.debug({ error: refusal.message, routingKey: envelope.routingKey }, "publishing again");
-      await new Promise((resolve) => setTimeout(resolve, betweenTriesMs).unref());
-    }
+  private async publishAbortable(envelope: Envelope, body: unknown, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const publication = this.begin(envelope, body, resolve, reject);
+    const aborted = (): void => this.fail(publication, signal.reason as Error);
+    signal.addEventListener("abort", aborted, { once: true });
+    await promise.finally(() => signal.removeEventListener("abort", aborted));
   }
 
-  /** @returns what went wrong, if another try may end better. @throws PublishError if it will not */
-  private async tryOnce(envelope: Envelope, body: unknown): Promise<Error | undefined> {
-    let open: PublishChannel;
-    try {
-      open = this.current?.channel.active ? this.current : await this.open();
-    } catch (error) {
-      return this.retryable(error as Error, envelope);
+  private begin(
+    envelope: Envelope,
+    body: unknown,
+    resolve: () => void,
+    reject: (error: Error) => void,
+  ): Publication {
+    const publication = { envelope, body, deadlineMs: performance.now() + this.timeoutMs, resolve, reject };
+    this.waiting.add(publication);
+    this.sweep ??= setInterval(() => this.failOverdue(), lookForOverdueMs).unref();
+    this.tryOnce(publication);
+    return publication;
+  }
+
+  private tryOnce(publication: Publication): void {
+    if (!this.waiting.has(publication)) return;
+    const open = this.current;
+    if (!open?.channel.active) {
+      this.open().then(
+        () => this.tryOnce(publication),
+        (error: Error) => this.refused(publication, error),
+      );
+      return;
     }
     open.inFlight++;
-    try {
-      this.writes.gather();
-      await open.channel.basicPublish(envelope, body);
-      if (!envelope.mandatory || !(await wasReturned(open, envelope))) return undefined;
-    } catch (error) {
-      open.isRetired = true;
-      if (this.current === open) this.current = undefined;
-      return this.retryable(error as Error, envelope);
-    } finally {
-      open.inFlight--;
-      if (open.isRetired && open.inFlight === 0) void open.channel.close().catch(() => {});
-    }
-    throw new UnroutableError(
-      `no queue takes what is published to exchange '${envelope.exchange}' with key '${envelope.routingKey}'. Was the queue deleted?`,
+    this.writes.gather();
+    open.channel.basicPublish(publication.envelope, publication.body).then(
+      () => this.confirmed(open, publication),
+      (error: Error) => {
+        open.isRetired = true;
+        if (this.current === open) this.current = undefined;
+        this.leave(open);
+        this.refused(publication, error);
+      },
     );
   }
 
-  /** @throws PublishError when no other try would end better */
-  private retryable(error: Error & { code?: string }, { routingKey }: Envelope): Error {
-    if (!this.closed && !finalCodes.has(error.code ?? "")) return error;
-    throw new PublishError(`not published to '${routingKey}': ${error.message}`, { cause: error });
+  private confirmed(open: PublishChannel, publication: Publication): void {
+    if (!publication.envelope.mandatory) {
+      this.succeed(publication);
+      this.leave(open);
+      return;
+    }
+    // The client tells of a return, which came before the confirm, in an immediate of its own, which may stand behind the
+    // one that is set here for the first of many, but not behind the one after that.
+    if (open.confirmed.push(publication) > 1) return;
+    setImmediate(() => {
+      const { confirmed } = open;
+      open.confirmed = [];
+      setImmediate(() => {
+        for (const each of confirmed) this.returnedOrDone(open, each);
+      });
+    });
+  }
+
+  private returnedOrDone(open: PublishChannel, publication: Publication): void {
+    const { exchange, routingKey, messageId } = publication.envelope;
+    const { returned } = open;
+    const at =
+      returned.length === 0
+        ? -1
+        : returned.findIndex(
+            (message) => message.messageId === messageId && message.routingKey === routingKey,
+          );
+    if (at < 0) {
+      this.succeed(publication);
+    } else {
+      returned.splice(at, 1);
+      const where = `exchange '${exchange}' with key '${routingKey}'`;
+      this.fail(
+        publication,
+        new UnroutableError(`no queue takes what is published to ${where}. Was the queue deleted?`),
+      );
+    }
+    this.leave(open);
+  }
+
+  private leave(open: PublishChannel): void {
+    open.inFlight--;
+    if (open.isRetired && open.inFlight === 0) open.channel.close().catch(() => {});
+  }
+
+  /** Not confirmed: again, unless that would end no better. */
+  private refused(publication: Publication, error: Error & { code?: string }): void {
+    const { routingKey } = publication.envelope;
+    if (this.closed || finalCodes.has(error.code ?? "")) {
+      this.fail(
+        publication,
+        new PublishError(`not published to '${routingKey}': ${error.message}`, { cause: error }),
+      );
+      return;
+    }
+    this.log.debug({ error: error.message, routingKey }, "publishing again");
+    setTimeout(() => this.tryOnce(publication), betweenTriesMs).unref();
+  }
+
+  private succeed(publication: Publication): void {
+    if (this.end(publication)) publication.resolve();
+  }
+
+  private fail(publication: Publication, error: Error): void {
+    if (this.end(publication)) publication.reject(error);
+  }
+
+  /** False when somebody has been told already. */
+  private end(publication: Publication): boolean {
+    return this.waiting.delete(publication);
   }
 
   private open(): Promise<PublishChannel> {
@@ -135,34 +203,21 @@ export class ConfirmedPublisher {
     const returned: ReturnedMessage[] = [];
     channel.on("basic.return", (message) => returned.push(message));
     await channel.confirmSelect();
-    this.current = { channel, returned, inFlight: 0, isRetired: false };
+    this.current = { channel, returned, confirmed: [], inFlight: 0, isRetired: false };
     return this.current;
   }
 
-  private giveUpOverdue(): void {
+  private failOverdue(): void {
     const nowMs = performance.now();
-    for (const { deadlineMs, giveUp } of this.waiting) {
-      if (deadlineMs > nowMs) continue;
-      giveUp(
+    // In the order in which they came, with the same time for each.
+    for (const publication of this.waiting) {
+      if (publication.deadlineMs > nowMs) return;
+      this.fail(
+        publication,
         new PublishError(
           `not confirmed within ${this.timeoutMs} ms: is the broker reachable, and not out of memory or disk? The message may have been stored all the same.`,
         ),
       );
     }
   }
-}
-
-async function wasReturned(
-  { returned }: PublishChannel,
-  { messageId, routingKey }: Envelope,
-): Promise<boolean> {
-  // The client tells of a return, which came before the confirm, in the next turn only.
-  await new Promise(setImmediate);
-  if (returned.length === 0) return false;
-  const at = returned.findIndex(
-    (message) => message.messageId === messageId && message.routingKey === routingKey,
-  );
-  if (at < 0) return false;
-  returned.splice(at, 1);
-  return true;
 }
