@@ -73,6 +73,7 @@ export class DeadLetters {
     const { patch, rate, onProgress, signal } = options;
     const redrive = randomUUID();
     const betweenMs = rate === undefined ? 0 : 1000 / rate;
+    await this.ensureQueue();
     let count = 0;
     await this.visit(options, async (browser, delivery, letter) => {
       signal?.throwIfAborted();
@@ -105,9 +106,9 @@ export class DeadLetters {
     { where, since, limit = Number.POSITIVE_INFINITY }: LetterFilter,
     visitor: (browser: Browser, delivery: Delivery, letter: DeadLetter) => Promise<void>,
   ): Promise<void> {
-    await this.transport.declare(this.queue);
     const matches = matcher(where, since);
     const total = await this.count();
+    if (total === 0) return;
     await using browser = await this.transport.browse(this.queue.deadLetter.queue);
     for (let seen = 0, visited = 0; seen < total && visited < limit; seen++) {
       const delivery = await browser.next();
@@ -117,6 +118,15 @@ export class DeadLetters {
       await visitor(browser, delivery, letter);
       visited++;
     }
+  }
+
+  /**
+   * A letter for a queue that somebody has deleted would have nowhere to go. One that is there is taken as it is: whoever looks
+   * after dead letters need not know how it was described.
+   */
+  private async ensureQueue(): Promise<void> {
+    const { transport, queue } = this;
+    if ((await transport.queueStatus(queue.name)) === undefined) await transport.declare(queue);
   }
 
   letterOf(message: IncomingMessage): DeadLetter {

@@ -3,6 +3,7 @@ import type { StateStore } from "../state/index.ts";
 import { derivedId, newId } from "./ids.ts";
 import { StateJob, ReplyJob, UnawaitedJob, type Job } from "./job.ts";
 import { defaultPriority, encodeTask } from "./message.ts";
+import { newTraceparent } from "./traceparent.ts";
 import type { KnownQueues } from "./queue.ts";
 import type { Replies } from "./replies.ts";
 import type { AnyTask, InputOf, OutputOf, Schema, Task } from "./task.ts";
@@ -18,7 +19,7 @@ export interface SendOptions {
   readonly at?: Date | number;
   /** Default: by the task's `idempotencyKey`, else a random UUID. */
   readonly id?: string;
-  /** Go along as AMQP headers, `traceparent` for one. */
+  /** Go along as AMQP headers. Without a `traceparent` among them the task begins a trace. */
   readonly headers?: Readonly<Record<string, unknown>>;
   /** `false`: nobody will ask for the result. Where there is no state it spares a reply. */
   readonly result?: boolean;
@@ -68,7 +69,7 @@ export class Sender {
       priority: options.priority ?? task.priority ?? defaultPriority,
       ttl: task.ttl,
       replyTo: job.replyTo,
-      headers: options.headers ?? {},
+      headers: { traceparent: newTraceparent(), ...options.headers },
       nowMs,
     });
     await this.transport.publish(

@@ -50,7 +50,23 @@ describeEachBackend("tasks", (backend) => {
     await vi.waitFor(async () => expect(await bus.status()).toMatchObject([{ ready: 0, dead: 0 }]));
   });
 
-  test("b1 b6 tasks wait until a worker is there, and are done in order by one", async () => {
+  test("b3 b4 commands go through one queue, each to the handler of its action", async () => {
+    const bus = await backend().connect();
+    const queue = backend().queueName("commands");
+    const [remove, create] = [defineTask("delete_user", { queue }), defineTask("create_user", { queue })];
+    const jobs = [await bus.send(remove, { userId: "john_doe" }), await bus.send(create, { userId: "jane" })];
+    bus
+      .worker()
+      .on(remove, (input) => ({ deleted: input }))
+      .on(create, (input) => ({ created: input }));
+    expect(await Promise.all(jobs.map((job) => job.result({ timeout: 10_000 })))).toEqual([
+      { deleted: { userId: "john_doe" } },
+      { created: { userId: "jane" } },
+    ]);
+    await vi.waitFor(async () => expect(await bus.status()).toMatchObject([{ ready: 0, dead: 0 }]));
+  });
+
+  test("b1 b5 b6 tasks wait until a worker is there, and are done in order by one", async () => {
     const bus = await backend().connect();
     const task = taskOn("ordered");
     const jobs = await bus.sendMany(
@@ -343,6 +359,29 @@ describeEachBackend("tasks", (backend) => {
     bus.worker().on(task, ({ value }, { attempt }) => value * 10 + attempt);
     // Handed back: that was no attempt.
     expect(await jobs[1].result({ timeout: 10_000 })).toBe(21);
+  });
+
+  test("a task's trace is that of its attempts, its children and what its sender says", async () => {
+    const bus = await backend().connect();
+    const [parent, child] = [taskOn("traced"), taskOn("traced-child")];
+    const traces: unknown[] = [];
+    bus.worker().on(child, ({ value }, { headers }) => {
+      traces.push(headers["traceparent"]);
+      return value;
+    });
+    bus.worker().on(parent, async (input, { headers, attempt, send }) => {
+      traces.push(headers["traceparent"]);
+      if (attempt === 1) throw new Error("again");
+      return (await send(child, input)).result({ timeout: 5_000 });
+    });
+    await bus.send(parent, { value: 1 }).then((job) => job.result({ timeout: 10_000 }));
+    expect(traces[0]).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-00$/);
+    expect(traces).toEqual([traces[0], traces[0], traces[0]]);
+    const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    await bus
+      .send(child, { value: 2 }, { headers: { traceparent } })
+      .then((job) => job.result({ timeout: 10_000 }));
+    expect(traces.at(-1)).toBe(traceparent);
   });
 
   test("steps are remembered, children are sent once", async () => {
