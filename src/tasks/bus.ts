@@ -5,7 +5,6 @@ import type { Capabilities } from "./capabilities.ts";
 import { DeadLetters } from "./dead-letters.ts";
 import { jobState, needsState, StateJob, type Job, type JobState } from "./job.ts";
 import { defineQueue, KnownQueues, type QueueDefinition } from "./queue.ts";
-import { Replies } from "./replies.ts";
 import { Sender, type SendOptions } from "./sender.ts";
 import { reportOn, type QueueReport } from "./status.ts";
 import type { AnyTask, InputOf, OutputOf, Schema, Task } from "./task.ts";
@@ -51,7 +50,7 @@ export class Bus implements AsyncDisposable {
     const { queues } = this;
     this.parts = parts;
     this.capabilities = { ...transport.capabilities, ...(state && withState) };
-    this.sender = new Sender({ transport, state, queues, replies: new Replies(transport), clock });
+    this.sender = new Sender({ transport, state, queues, clock });
     this.alerts = new Alerts({ transport, queues, clock, log });
     this.pruning = state && clock.every(pruneEveryMs, () => this.prune(state));
   }

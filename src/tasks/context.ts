@@ -28,7 +28,7 @@ export interface ChildOptions extends SendOptions {
   readonly key?: string;
 }
 
-/** What a handler has beside its input. */
+/** What a handler has beside its input. It may be taken apart: `(input, { step, signal }) => …`. */
 export interface Context {
   readonly taskId: string;
   readonly type: string;
@@ -43,24 +43,30 @@ export interface Context {
   /** Names the task in each line. */
   readonly log: Logger;
   /** Tells how far it is, to `job.state()` and `job.events()`. Without state it goes to the log. */
-  progress(value: unknown): Promise<void>;
+  readonly progress: (value: unknown) => Promise<void>;
   /**
    * Does a part of the task and remembers its result, so that another attempt goes on behind it. The result must be JSON.
    * @throws CapabilityError without state; UnknownOutcomeError
    */
-  step<T>(name: string, work: (tools: StepTools) => T | Promise<T>): Promise<T>;
-  step<T>(
+  readonly step: StepFunction;
+  /** Sends a task that this one needs; another attempt sends the same, with the same id, not one more. */
+  readonly send: SendFunction;
+}
+
+export interface StepFunction {
+  <T>(name: string, work: (tools: StepTools) => T | Promise<T>): Promise<T>;
+  <T>(
     name: string,
     options: { readonly effect?: Effect },
     work: (tools: StepTools) => T | Promise<T>,
   ): Promise<T>;
-  /** Sends a task that this one needs; another attempt sends the same, with the same id, not one more. */
-  send<I extends Schema | undefined, O extends Schema | undefined>(
-    task: Task<I, O>,
-    input: InputOf<I>,
-    options?: ChildOptions,
-  ): Promise<Job<OutputOf<O>>>;
 }
+
+export type SendFunction = <I extends Schema | undefined, O extends Schema | undefined>(
+  task: Task<I, O>,
+  input: InputOf<I>,
+  options?: ChildOptions,
+) => Promise<Job<OutputOf<O>>>;
 
 /** Does a task: gets its input as the schema has made it, and returns its output. */
 export type Handler<I extends Schema | undefined, O extends Schema | undefined> = (

@@ -1,6 +1,7 @@
 import type { Clock } from "../base/index.ts";
 import type { StateStore, TaskEvent, TaskRecord } from "../state/index.ts";
 import { CapabilityError, TaskFailedError } from "./errors.ts";
+import type { Expiries } from "./expiries.ts";
 import type { ExpectedReply } from "./replies.ts";
 
 /** What is known of a task. `queued`: sent, and no worker has begun it. */
@@ -54,11 +55,13 @@ export class StateJob<T> implements Job<T> {
   readonly replyTo: undefined;
   private readonly store: StateStore;
   private readonly clock: Clock;
+  private readonly expiries: Expiries | undefined;
 
-  constructor(id: string, store: StateStore, clock: Clock) {
+  constructor(id: string, store: StateStore, clock: Clock, expiries?: Expiries) {
     this.id = id;
     this.store = store;
     this.clock = clock;
+    this.expiries = expiries;
   }
 
   async result(options: WaitOptions = {}): Promise<T> {
@@ -66,7 +69,12 @@ export class StateJob<T> implements Job<T> {
     for (;;) {
       const record = await this.store.get(this.id);
       if (record && ended.has(record.phase)) return resultOf(record) as T;
-      await raceAbort(this.store.changed(this.id, lookAgainMs), signal);
+      if (this.expiries?.has(this.id)) throw expired(this.id, this.expiries);
+      const changed = this.store.changed(this.id, lookAgainMs);
+      await raceAbort(
+        this.expiries ? Promise.race([changed, this.expiries.whenExpired(this.id)]) : changed,
+        signal,
+      );
     }
   }
 
@@ -102,15 +110,21 @@ export class ReplyJob<T> implements Job<T> {
   readonly id: string;
   readonly replyTo: string;
   private readonly expected: ExpectedReply;
+  private readonly expiries: Expiries | undefined;
 
-  constructor(id: string, expected: ExpectedReply) {
+  constructor(id: string, expected: ExpectedReply, expiries?: Expiries) {
     this.id = id;
+    this.expiries = expiries;
     this.replyTo = expected.replyTo;
     this.expected = expected;
   }
 
   async result(options: WaitOptions = {}): Promise<T> {
-    const { status, result, error } = await raceAbort(this.expected.reply, waitSignal(options));
+    const { reply } = this.expected;
+    const expiry = this.expiries?.whenExpired(this.id);
+    const first = await raceAbort(expiry ? Promise.race([reply, expiry]) : reply, waitSignal(options));
+    if (!first) throw expired(this.id, this.expiries!);
+    const { status, result, error } = first;
     if (status === "completed") return result as T;
     throw new TaskFailedError(
       this.id,
@@ -171,6 +185,11 @@ export function needsState(what: string): CapabilityError {
 export function jobState(record: TaskRecord): JobState {
   const { fence: _fence, result: _result, progress, ...state } = record;
   return { ...state, ...(progress !== undefined && { progress: JSON.parse(progress) as unknown }) };
+}
+
+function expired(id: string, expiries: Expiries): TaskFailedError {
+  expiries.forget(id);
+  return new TaskFailedError(id, "dead", `task ${id} has expired: no worker took it within its ttl`);
 }
 
 function resultOf({ id, phase, result, failure }: TaskRecord): unknown {

@@ -5,7 +5,8 @@ import { StateJob, ReplyJob, UnawaitedJob, type Job } from "./job.ts";
 import { defaultPriority, encodeTask } from "./message.ts";
 import { newTraceparent } from "./traceparent.ts";
 import type { KnownQueues } from "./queue.ts";
-import type { Replies } from "./replies.ts";
+import { Expiries } from "./expiries.ts";
+import { Replies } from "./replies.ts";
 import type { AnyTask, InputOf, OutputOf, Schema, Task } from "./task.ts";
 import type { Transport } from "./transport.ts";
 import { validate } from "./validate.ts";
@@ -33,19 +34,20 @@ export class Sender {
   private readonly state: StateStore | undefined;
   private readonly queues: KnownQueues;
   private readonly replies: Replies;
+  private readonly expiries: Expiries;
   private readonly clock: Clock;
 
   constructor(parts: {
     transport: Transport;
     state: StateStore | undefined;
     queues: KnownQueues;
-    replies: Replies;
     clock: Clock;
   }) {
     this.transport = parts.transport;
     this.state = parts.state;
     this.queues = parts.queues;
-    this.replies = parts.replies;
+    this.replies = new Replies(parts.transport);
+    this.expiries = new Expiries(parts.transport);
     this.clock = parts.clock;
   }
 
@@ -60,7 +62,9 @@ export class Sender {
     // The worker validates what was sent, not what this makes of it: transformations run once, there.
     await validate(task.input, input, `input of task '${task.name}'`);
     const id = options.id ?? idOf(task, input) ?? newId(this.clock.nowMs());
-    const job = await this.jobOf<OutputOf<O>>(id, options);
+    const expires = (task.ttl ?? queue.ttl) !== undefined && options.result !== false;
+    if (expires) await this.expiries.watch(queue);
+    const job = await this.jobOf<OutputOf<O>>(id, options, expires ? this.expiries : undefined);
     const nowMs = this.clock.nowMs();
     const message = encodeTask({
       id,
@@ -79,10 +83,14 @@ export class Sender {
     return job;
   }
 
-  private async jobOf<T>(id: string, { result = true }: SendOptions): Promise<Job<T> & { replyTo?: string }> {
-    if (this.state !== undefined) return new StateJob<T>(id, this.state, this.clock);
+  private async jobOf<T>(
+    id: string,
+    { result = true }: SendOptions,
+    expiries: Expiries | undefined,
+  ): Promise<Job<T> & { replyTo?: string }> {
+    if (this.state !== undefined) return new StateJob<T>(id, this.state, this.clock, expiries);
     if (!result) return new UnawaitedJob<T>(id);
-    return new ReplyJob<T>(id, await this.replies.expect(id));
+    return new ReplyJob<T>(id, await this.replies.expect(id), expiries);
   }
 }
 

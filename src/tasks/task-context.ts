@@ -41,7 +41,7 @@ export class TaskContext implements Context {
 
   get idempotencyKey(): string {
     const { registration, message } = this.parts;
-    return registration.task.idempotencyKey?.(message.payload as never) ?? message.id;
+    return registration.task.idempotencyKey?.(message.payload) ?? message.id;
   }
 
   get log(): Logger {

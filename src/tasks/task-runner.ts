@@ -46,6 +46,7 @@ export interface RunnerParts {
 
 /** A worker that does not know a task puts it back by this delay: nobody may spin on what nobody can do. */
 const unknownAgainMs = 1_000;
+const handBackAfterMs = 1_000;
 /** A reply is for somebody who waits now. */
 const replyExpiresMs = 1_800_000;
 
@@ -68,6 +69,8 @@ export class TaskRunner {
         { queue: queue.name, error: (error as Error).message },
         "task goes back to its queue",
       );
+      // Held for a while, so that it does not come back at once to the same trouble.
+      await new Promise((resolve) => setTimeout(resolve, handBackAfterMs));
       delivery.requeue();
     }
   }
@@ -134,13 +137,25 @@ export class TaskRunner {
     const attempt = new Attempt({ ...this.parts, registration, message, attempt: number, fence });
     this.active.set(delivery, attempt);
     try {
-      const result = await attempt.run();
-      await this.complete(task, result);
+      await this.outcome(task, attempt, policy);
     } catch (error) {
-      await this.failed(task, error, policy);
+      // Not the task's fault: no attempt of its own.
+      await this.parts.state?.release(message.id, fence).catch(() => {});
+      throw error;
     } finally {
       this.active.delete(delivery);
     }
+  }
+
+  private async outcome(task: RunningTask, attempt: Attempt, policy: RetryPolicy): Promise<void> {
+    let result: string | undefined;
+    try {
+      result = await attempt.run();
+    } catch (error) {
+      await this.failed(task, error, policy);
+      return;
+    }
+    await this.complete(task, result);
   }
 
   /** INVARIANT 15: the result, then the acknowledgement. */
@@ -173,7 +188,8 @@ export class TaskRunner {
   private async failed(task: RunningTask, error: unknown, policy: RetryPolicy): Promise<void> {
     const { state } = this.parts;
     const { delivery, message, fence, attempt } = task;
-    if (error instanceof ShutdownError || error instanceof ConnectionLostError) {
+    // What was lost goes to another worker whatever became of it here.
+    if (error instanceof ShutdownError || error instanceof ConnectionLostError || delivery.isLost) {
       await state?.release(message.id, fence);
       delivery.requeue();
       return;

@@ -262,6 +262,8 @@ describeEachBackend("tasks", (backend) => {
       { taskId: job.id, reason: "expired", queue: task.queue, attempts: 1 },
       { taskId: second.id, reason: "expired" },
     ]);
+    for (const each of [job, second])
+      await expect(each.result({ timeout: 5_000 })).rejects.toThrow(/has expired: no worker took it/);
     await vi.waitFor(() =>
       expect(alerts).toMatchObject([{ count: 1, letter: { taskId: second.id, reason: "expired" } }]),
     );

@@ -123,18 +123,7 @@ class AmqpTransport implements Transport {
   }
 
   async publish(message: OutgoingMessage, signal?: AbortSignal): Promise<void> {
-    const addressed = await this.addressed(message);
-    const envelope = envelopeOf(addressed);
-    try {
-      await this.publisher.publish(envelope, message.body, signal);
-    } catch (error) {
-      const declared = this.declared.get(message.queue);
-      if (!(error instanceof UnroutableError) || !declared) throw error;
-      // Somebody has deleted the queue since.
-      this.declared.delete(message.queue);
-      await this.declare(declared.queue);
-      await this.publisher.publish(envelope, message.body, signal);
-    }
+    await this.publishFor(message.queue, message, signal);
   }
 
   async bury(
@@ -145,7 +134,7 @@ class AmqpTransport implements Transport {
     const { deadLetter, name } = queue;
     const died = withDeath(message, name, this.options.clock.nowMs());
     const letter = { ...copyOf(message), headers: { ...died, ...headers } };
-    await this.publish({ ...letter, queue: deadLetter.queue, via: deadLetter });
+    await this.publishFor(name, { ...letter, queue: deadLetter.queue, via: deadLetter });
   }
 
   deathsOf(letter: IncomingMessage): Death[] {
@@ -235,6 +224,22 @@ class AmqpTransport implements Transport {
     }).catch(() => {
       // It expires by itself.
     });
+  }
+
+  /** What it goes through belongs to this queue: if somebody has deleted it since, it is declared again. */
+  private async publishFor(queue: string, message: OutgoingMessage, signal?: AbortSignal): Promise<void> {
+    try {
+      const { body, ...addressed } = await this.addressed(message);
+      await this.publisher.publish(envelopeOf(addressed), body, signal);
+    } catch (error) {
+      const declared = this.declared.get(queue);
+      if (!(error instanceof UnroutableError) || !declared) throw error;
+      this.declared.delete(queue);
+      this.delays.forget();
+      await this.declare(declared.queue);
+      const { body, ...addressed } = await this.addressed(message);
+      await this.publisher.publish(envelopeOf(addressed), body, signal);
+    }
   }
 
   /** A delayed message goes by another way. */

@@ -4,17 +4,11 @@ import { PublishError } from "../../errors.ts";
 import type { TurnWrites } from "./turn-writes.ts";
 
 /** What no other try would change: the channel or the message is refused. */
-const finalCodes = new Set([
-  "NOT_FOUND",
-  "ACCESS_REFUSED",
-  "PRECONDITION_FAILED",
-  "CONTENT_TOO_LARGE",
-  "NOT_ALLOWED",
-]);
+const finalCodes = new Set(["ACCESS_REFUSED", "PRECONDITION_FAILED", "CONTENT_TOO_LARGE", "NOT_ALLOWED"]);
 const betweenTriesMs = 100;
 const lookForOverdueMs = 250;
 
-/** No queue takes what was published. */
+/** No queue takes what was published, or the exchange is gone. */
 export class UnroutableError extends PublishError {}
 
 /** A message until it is confirmed, and whoever waits for that. */
@@ -167,7 +161,14 @@ export class ConfirmedPublisher {
 
   /** Not confirmed: again, unless that would end no better. */
   private refused(publication: Publication, error: Error & { code?: string }): void {
-    const { routingKey } = publication.envelope;
+    const { exchange, routingKey } = publication.envelope;
+    if (error.code === "NOT_FOUND") {
+      this.fail(
+        publication,
+        new UnroutableError(`there is no exchange '${exchange}' any more`, { cause: error }),
+      );
+      return;
+    }
     if (this.closed || finalCodes.has(error.code ?? "")) {
       this.fail(
         publication,

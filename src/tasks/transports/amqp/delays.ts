@@ -6,6 +6,8 @@ export interface Delays {
   prepareQueue(channel: Channel, queue: string): Promise<void>;
   /** Makes what a delay of this length needs. */
   prepareDelay(channel: Channel, delayMs: number): Promise<void>;
+  /** What was made may be gone. */
+  forget(): void;
   /** Where a message must be published to be in the queue when so long has passed. */
   route(queue: string, delayMs: number): DelayRoute;
 }
@@ -34,6 +36,8 @@ export class DelayedExchange implements Delays {
   }
 
   async prepareDelay(): Promise<void> {}
+
+  forget(): void {}
 
   route(queue: string, delayMs: number): DelayRoute {
     return {
@@ -72,6 +76,11 @@ export class DelayLadder implements Delays {
   async prepareQueue(channel: Channel, queue: string): Promise<void> {
     await this.prepareDue(channel);
     await channel.queueBind({ exchange: this.due, queue, routingKey: `${"*.".repeat(levels)}${queue}` });
+  }
+
+  forget(): void {
+    this.preparedLevels = 0;
+    this.isDuePrepared = false;
   }
 
   async prepareDelay(channel: Channel, delayMs: number): Promise<void> {

@@ -2,7 +2,7 @@ import type { AsyncMessage, Envelope, ReturnedMessage, SyncMessage } from "rabbi
 import type { IncomingMessage, OutgoingMessage } from "../../transport.ts";
 
 /** As the client wants it. The queue is addressed through the default exchange, by its name. */
-export function envelopeOf(message: OutgoingMessage): Envelope {
+export function envelopeOf(message: Omit<OutgoingMessage, "body">): Envelope {
   const { queue, via, isOptional, messageId, contentType, priority, expirationMs, replyTo, correlationId } =
     message;
   return {
