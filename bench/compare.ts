@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { startContestant } from "./contestants.ts";
@@ -13,7 +13,8 @@ import { fullPace, scenarios, type Scenario } from "./scenarios.ts";
 const HELP = `node bench/compare.ts --before COMMIT [options]     (npm run build first)
   --scenario NAME   T16; may be repeated
   --pairs N         5
-  --memory          both without a disk`;
+  --memory          both without a disk
+  --in-process      messages per second of CPU time, generator and broker in one process: for small differences`;
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -24,6 +25,7 @@ const { values } = parseArgs({
     scenario: { type: "string", multiple: true, default: ["T16"] },
     pairs: { type: "string", default: "5" },
     memory: { type: "boolean", default: false },
+    "in-process": { type: "boolean", default: false },
   },
 });
 
@@ -57,19 +59,26 @@ async function comparePairs(scenario: Scenario, earlierProgram: string): Promise
     );
   }
   const ratio = medianValue(now)! / medianValue(before)!;
-  const unit = scenario.metrics[0].unit;
+  const unit = values["in-process"] ? "messages per CPU second" : scenario.metrics[0].unit;
   console.log(
     `${scenario.name}  medians: before ${format(medianValue(before)!)}, now ${format(medianValue(now)!)} ${unit}, now ÷ before ${ratio.toFixed(3)}`,
   );
 }
 
 async function measureOnce(scenario: Scenario, program: string | undefined): Promise<number> {
+  if (values["in-process"]) return measureInProcess(scenario, program ?? join(root, "dist/cli/main.js"));
   const contestant = await startContestant("warren", { inMemory: values.memory, program });
   try {
     return scenario.metrics[0].of(await measure(scenario, contestant)) ?? Number.NaN;
   } finally {
     await contestant.stop();
   }
+}
+
+function measureInProcess(scenario: Scenario, program: string): number {
+  const script = fileURLToPath(new URL("in-process.ts", import.meta.url));
+  const build = dirname(dirname(program));
+  return Number(execFileSync(process.execPath, [script, build, scenario.name], { encoding: "utf8" }));
 }
 
 /** Checks the commit out beside this one and builds it with this one's tools. */
