@@ -1,10 +1,10 @@
 /**
  * A broker inside this program, used by an ordinary RabbitMQ client: a producer hands out work, two workers share it.
  *
- *     npm run build && node examples/embedded-broker.ts
+ *     npx node examples/embedded-broker.ts
  */
 import { connect } from "amqplib";
-import { startBroker } from "warrenmq/broker";
+import { startBroker } from "../src/broker/index.ts"; // in your own program: "warrenmq/broker"
 
 await using broker = await startBroker({ port: 0 });
 console.log(`broker on port ${broker.port}`);

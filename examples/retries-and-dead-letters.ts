@@ -3,10 +3,10 @@
  * operator reads why. Any RabbitMQ client can do the same; nothing here is Warren's own but the delayed exchange's name, which
  * a RabbitMQ with its delayed-message plugin has, too.
  *
- *     npm run build && node examples/retries-and-dead-letters.ts
+ *     npx node examples/retries-and-dead-letters.ts
  */
 import { connect, type ConsumeMessage } from "amqplib";
-import { startBroker } from "warrenmq/broker";
+import { startBroker } from "../src/broker/index.ts"; // in your own program: "warrenmq/broker"
 
 const attempts = 3;
 

@@ -1,4 +1,4 @@
-import { Option, type Command } from "commander";
+import { InvalidArgumentError, Option, type Command } from "commander";
 import { createLogger } from "../base/index.ts";
 import type { Bus, ConnectOptions } from "../tasks/index.ts";
 
@@ -29,19 +29,44 @@ export function addBusOptions(command: Command): Command {
     .option("--json", "print JSON, one value a line");
 }
 
-/** Runs a command with a bus that is closed afterwards. What goes wrong is said in a line, with exit code 1. */
+/** For options: `--limit many` is refused, where `Number` would make NaN of it. */
+export function wholeNumber(text: string): number {
+  if (/^\d+$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("It must be a whole number.");
+}
+
+/** JSON that somebody has typed. @throws Error that says where it came from and how to quote it */
+export function parseJson(text: string, what: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    throw new Error(
+      `${what} is no JSON: ${(error as Error).message}. Quote it for the shell: '{"to":"me"}'`,
+      { cause: error },
+    );
+  }
+}
+
+/** Runs a command with a bus that is closed afterwards. What goes wrong is told as {@link tellingFailure} does. */
 export async function withBus(
   flags: BusFlags,
   action: (bus: Bus) => Promise<void>,
   options: ConnectOptions = {},
 ): Promise<void> {
-  try {
+  await tellingFailure(async () => {
     const { url, state, queueType } = flags;
     const logger = options.logger ?? (await createLogger("silent"));
     // Loaded only now: `warren serve` need not wait for it.
     const { connect } = await import("../tasks/index.ts");
     await using bus = await connect(url, { state, queueType, logger, ...options });
     await action(bus);
+  });
+}
+
+/** What goes wrong is said in a line, with exit code 1. */
+export async function tellingFailure(action: () => Promise<void>): Promise<void> {
+  try {
+    await action();
   } catch (error) {
     process.stderr.write(`${(error as Error).message}\n`);
     process.exitCode = 1;

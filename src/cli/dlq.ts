@@ -1,6 +1,6 @@
 import type { Command } from "commander";
-import type { DeadLetter, LetterFilter } from "../tasks/index.ts";
-import { addBusOptions, withBus, type BusFlags } from "./bus-options.ts";
+import type { Bus, DeadLetter, DeadLetters, LetterFilter } from "../tasks/index.ts";
+import { addBusOptions, parseJson, wholeNumber, withBus, type BusFlags } from "./bus-options.ts";
 import { formatTable, formatTime } from "./table.ts";
 
 /** `warren dlq list|show|redrive|discard`: the dead letters of a queue of tasks. */
@@ -9,39 +9,43 @@ export function addDlqCommand(program: Command): void {
   const command = (name: string, description: string): Command =>
     addBusOptions(dlq.command(`${name} <queue>`))
       .description(description)
+      .option("--dead-letter-queue <name>", "where they are, if not in <queue>.dead")
       .option("--reason <reason>", "expired, failed, fatal, invalid, …")
       .option("--type <type>", "of this type only")
       .option("--id <id>", "this task only")
       .option("--since <time>", "died at this time or later, as 2026-01-31T12:00 or milliseconds");
 
   command("list", "The letters, the oldest first.")
-    .option("--limit <number>", "at most", Number, 100)
+    .option("--limit <number>", "at most", wholeNumber, 100)
     .action(async (queue: string, flags: DlqFlags) => {
       await withBus(flags, async (bus) => {
-        const letters = await bus.deadLetters(queue).browse({ ...filterOf(flags), limit: flags.limit });
+        const letters = await lettersOf(bus, queue, flags).browse({ ...filterOf(flags), limit: flags.limit });
         if (flags.json) for (const letter of letters) console.log(JSON.stringify(letter));
         else console.log(formatLetters(letters));
       });
     });
 
   command("show", "Letters with all that is known of them.")
-    .option("--limit <number>", "at most", Number, 1)
+    .option("--limit <number>", "at most", wholeNumber, 1)
     .action(async (queue: string, flags: DlqFlags) => {
       await withBus(flags, async (bus) => {
-        for (const letter of await bus.deadLetters(queue).browse({ ...filterOf(flags), limit: flags.limit }))
+        for (const letter of await lettersOf(bus, queue, flags).browse({
+          ...filterOf(flags),
+          limit: flags.limit,
+        }))
           console.log(JSON.stringify(letter, null, flags.json ? 0 : 2));
       });
     });
 
   command("redrive", "Send letters to their queue again, as if they had never been tried.")
-    .option("--limit <number>", "at most", Number)
-    .option("--rate <number>", "letters per second at most", Number)
+    .option("--limit <number>", "at most", wholeNumber)
+    .option("--rate <number>", "letters per second at most", wholeNumber)
     .option("--set <json>", "an object whose fields replace those of each payload")
     .action(async (queue: string, flags: DlqFlags & { rate?: number; set?: string }) => {
       await withBus(flags, async (bus) => {
-        const letters = bus.deadLetters(queue);
+        const letters = lettersOf(bus, queue, flags);
         const bar = progressBar(await letters.count());
-        const fields = flags.set === undefined ? undefined : (JSON.parse(flags.set) as object);
+        const fields = flags.set === undefined ? undefined : parseFields(flags.set);
         const count = await letters.redrive({
           ...filterOf(flags),
           limit: flags.limit,
@@ -54,7 +58,7 @@ export function addDlqCommand(program: Command): void {
     });
 
   command("discard", "Remove letters for good.")
-    .option("--limit <number>", "at most", Number)
+    .option("--limit <number>", "at most", wholeNumber)
     .option("--all", "also when no filter is given")
     .action(async (queue: string, flags: DlqFlags & { all?: boolean }) => {
       await withBus(flags, async (bus) => {
@@ -68,18 +72,30 @@ export function addDlqCommand(program: Command): void {
           throw new Error(
             "this would discard all letters: say which (--reason, --type, --id, --since, --limit), or --all",
           );
-        const count = await bus.deadLetters(queue).discard({ ...filter, limit: flags.limit });
+        const count = await lettersOf(bus, queue, flags).discard({ ...filter, limit: flags.limit });
         console.log(flags.json ? JSON.stringify({ discarded: count }) : `${count} discarded`);
       });
     });
 }
 
 interface DlqFlags extends BusFlags {
+  deadLetterQueue?: string;
   reason?: string;
   type?: string;
   id?: string;
   since?: string;
   limit?: number;
+}
+
+function lettersOf(bus: Bus, name: string, { deadLetterQueue }: DlqFlags): DeadLetters {
+  if (deadLetterQueue === undefined) return bus.deadLetters(name);
+  return bus.deadLetters({ name, queue: { name, deadLetter: { queue: deadLetterQueue } } });
+}
+
+function parseFields(text: string): object {
+  const fields = parseJson(text, "--set");
+  if (typeof fields === "object" && fields !== null && !Array.isArray(fields)) return fields;
+  throw new Error(`--set takes a JSON object, such as '{"to":"me"}', and not ${text}`);
 }
 
 function filterOf({ reason, type, id, since }: DlqFlags): {

@@ -1,6 +1,6 @@
-import type { Command } from "commander";
-import type { QueueReport } from "../tasks/index.ts";
-import { addBusOptions, withBus, type BusFlags } from "./bus-options.ts";
+import { Option, type Command } from "commander";
+import type { Job, QueueReport } from "../tasks/index.ts";
+import { addBusOptions, parseJson, wholeNumber, withBus, type BusFlags } from "./bus-options.ts";
 import { formatDuration, formatTable, formatTime } from "./table.ts";
 
 /** `warren tasks send|status|result|cancel|list`. */
@@ -10,19 +10,20 @@ export function addTasksCommand(program: Command): void {
   addBusOptions(tasks.command("send <type> [payload]"))
     .description("Send a task, its payload as JSON, and print its id when the broker has confirmed it.")
     .option("--queue <name>", "the queue that carries it", "tasks")
-    .option("--priority <number>", "the highest first", Number)
-    .option("--delay <ms>", "not before so many milliseconds", Number)
-    .option("--ttl <ms>", "how long it may wait for a worker", Number)
+    .option("--priority <number>", "the highest first", wholeNumber)
+    .option("--delay <ms>", "not before so many milliseconds", wholeNumber)
+    .option("--ttl <ms>", "how long it may wait for a worker", wholeNumber)
     .option("--id <id>", "instead of a random one")
     .option("--wait", "wait for its result, and print that too")
     .action(async (type: string, payload: string | undefined, flags: SendFlags) => {
       await withBus(flags, async (bus) => {
         const { defineTask } = await import("../tasks/index.ts");
         const task = defineTask(type, { queue: flags.queue, ttl: flags.ttl });
+        const input = payload === undefined ? {} : parseJson(payload, "the payload");
         const { priority, delay, id, wait = false } = flags;
-        const job = await bus.send(task, parsePayload(payload), { priority, delay, id, result: wait });
+        const job = await bus.send(task, input, { priority, delay, id, result: wait });
         console.log(flags.json ? JSON.stringify({ id: job.id }) : job.id);
-        if (wait) console.log(JSON.stringify(await job.result()));
+        if (wait) await printResult(job);
       });
     });
 
@@ -36,10 +37,19 @@ export function addTasksCommand(program: Command): void {
 
   addBusOptions(tasks.command("result <id>"))
     .description("Wait for a task's result and print it as JSON.")
-    .option("--timeout <ms>", "how long to wait", Number)
+    .option("--timeout <ms>", "how long to wait", wholeNumber)
     .action(async (id: string, flags: BusFlags & { timeout?: number }) => {
       await withBus(flags, async (bus) => {
-        console.log(JSON.stringify(await bus.job(id).result({ timeout: flags.timeout })));
+        const job = bus.job(id);
+        try {
+          await printResult(job, flags.timeout);
+        } catch (error) {
+          if ((error as Error).name !== "TimeoutError") throw error;
+          const { phase } = await job.state();
+          const known =
+            phase === "queued" ? "no worker has begun it, or there is no such task" : `it is ${phase}`;
+          throw new Error(`no result of ${id} after ${flags.timeout} ms: ${known}`, { cause: error });
+        }
       });
     });
 
@@ -56,10 +66,18 @@ export function addTasksCommand(program: Command): void {
     .description(
       "Tasks that workers have begun, the latest first. What waits is counted by `warren tasks status`.",
     )
-    .option("--phase <phase>", "active, retrying, completed, dead or cancelled")
+    .addOption(
+      new Option("--phase <phase>", "of this phase only").choices([
+        "active",
+        "retrying",
+        "completed",
+        "dead",
+        "cancelled",
+      ]),
+    )
     .option("--type <type>", "of this type only")
     .option("--queue <name>", "of this queue only")
-    .option("--limit <number>", "at most", Number, 50)
+    .option("--limit <number>", "at most", wholeNumber, 50)
     .action(async (flags: BusFlags & ListFlags) => {
       await withBus(flags, async (bus) => {
         const { phase, type, queue, limit } = flags;
@@ -97,18 +115,9 @@ interface ListFlags {
   limit: number;
 }
 
-function parsePayload(text: string | undefined): unknown {
-  if (text === undefined) return {};
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (error) {
-    throw new Error(
-      `the payload is no JSON: ${(error as Error).message}. Quote it for the shell: '{"to":"me"}'`,
-      {
-        cause: error,
-      },
-    );
-  }
+/** What a handler has not returned is null: `undefined` is no JSON. */
+async function printResult(job: Job<unknown>, timeout?: number): Promise<void> {
+  console.log(JSON.stringify((await job.result({ timeout })) ?? null));
 }
 
 function formatReports(reports: QueueReport[]): string {

@@ -3,7 +3,7 @@ import { pathToFileURL } from "node:url";
 import type { Command } from "commander";
 import { createLogger, type LogLevel } from "../base/index.ts";
 import type { Bus, Worker } from "../tasks/index.ts";
-import { addBusOptions, withBus, type BusFlags } from "./bus-options.ts";
+import { addBusOptions, tellingFailure, wholeNumber, withBus, type BusFlags } from "./bus-options.ts";
 
 /** What the file given to `warren worker` exports as its default. */
 type SetUp = (worker: Worker, bus: Bus) => unknown;
@@ -12,12 +12,16 @@ type SetUp = (worker: Worker, bus: Bus) => unknown;
 export function addWorkerCommand(program: Command): void {
   addBusOptions(program.command("worker <file>"))
     .description("Run the handlers of a file: `export default (worker) => worker.on(task, handler)`.")
-    .option("--concurrency <number>", "tasks at a time", Number, 10)
-    .option("--drain-timeout <ms>", "how long handlers may go on after SIGTERM", Number, 30_000)
+    .option("--concurrency <number>", "tasks at a time", wholeNumber, 10)
+    .option("--drain-timeout <ms>", "how long handlers may go on after SIGTERM", wholeNumber, 30_000)
     .option("--log-level <level>", "debug, info, warn, error, silent", "info")
     .action(async (file: string, flags: WorkerFlags) => {
-      const logger = await createLogger(flags.logLevel);
-      await withBus(flags, (bus) => run(bus, file, flags), { logger });
+      await tellingFailure(async () => {
+        // A file that is none is said before anything is connected to.
+        const setUp = await load(file);
+        const logger = await createLogger(flags.logLevel);
+        await withBus(flags, (bus) => run(bus, setUp, flags), { logger });
+      });
     });
 }
 
@@ -27,12 +31,7 @@ interface WorkerFlags extends BusFlags {
   logLevel: LogLevel;
 }
 
-async function run(bus: Bus, file: string, { concurrency, drainTimeout }: WorkerFlags): Promise<void> {
-  const { default: setUp } = (await import(pathToFileURL(resolve(file)).href)) as { default?: SetUp };
-  if (typeof setUp !== "function")
-    throw new Error(
-      `${file} must export a function as its default: export default (worker) => worker.on(task, handler)`,
-    );
+async function run(bus: Bus, setUp: SetUp, { concurrency, drainTimeout }: WorkerFlags): Promise<void> {
   const stopped = Promise.withResolvers<void>();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stopped.resolve());
   await using worker = bus.worker({ concurrency, drainTimeout, stopOnSignals: false });
@@ -40,4 +39,17 @@ async function run(bus: Bus, file: string, { concurrency, drainTimeout }: Worker
   await worker.start();
   process.stderr.write(`working on ${worker.tasks.join(", ")}; Ctrl+C finishes what has begun, then stops\n`);
   await stopped.promise;
+}
+
+async function load(file: string): Promise<SetUp> {
+  let module: { default?: unknown };
+  try {
+    module = (await import(pathToFileURL(resolve(file)).href)) as typeof module;
+  } catch (error) {
+    throw new Error(`Cannot load ${file}: ${(error as Error).message}`, { cause: error });
+  }
+  if (typeof module.default === "function") return module.default as SetUp;
+  throw new Error(
+    `${file} must export a function as its default: export default (worker) => worker.on(task, handler)`,
+  );
 }

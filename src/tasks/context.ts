@@ -53,7 +53,7 @@ export interface Context {
   readonly send: SendFunction;
 }
 
-export interface StepFunction {
+interface StepFunction {
   <T>(name: string, work: (tools: StepTools) => T | Promise<T>): Promise<T>;
   <T>(
     name: string,
@@ -62,7 +62,7 @@ export interface StepFunction {
   ): Promise<T>;
 }
 
-export type SendFunction = <I extends Schema | undefined, O extends Schema | undefined>(
+type SendFunction = <I extends Schema | undefined, O extends Schema | undefined>(
   task: Task<I, O>,
   input: InputOf<I>,
   options?: ChildOptions,

@@ -1,6 +1,7 @@
 import type { Clock } from "../base/index.ts";
 import type { StateStore } from "../state/index.ts";
 import { derivedId, newId } from "./ids.ts";
+import { assertDelay } from "./longest-delay.ts";
 import { StateJob, ReplyJob, UnawaitedJob, type Job } from "./job.ts";
 import { defaultPriority, encodeTask } from "./message.ts";
 import { newTraceparent } from "./traceparent.ts";
@@ -58,6 +59,7 @@ export class Sender {
     options: SendOptions = {},
   ): Promise<Job<OutputOf<O>>> {
     const queue = this.queues.of(task);
+    const priority = priorityOf(task, options);
     await this.transport.declare(queue);
     // The worker validates what was sent, not what this makes of it: transformations run once, there.
     await validate(task.input, input, `input of task '${task.name}'`);
@@ -70,7 +72,7 @@ export class Sender {
       id,
       type: task.name,
       payload: input,
-      priority: options.priority ?? task.priority ?? defaultPriority,
+      priority,
       ttl: task.ttl,
       replyTo: job.replyTo,
       headers: { traceparent: newTraceparent(), ...options.headers },
@@ -99,11 +101,18 @@ export function idOf(task: AnyTask, input: unknown): string | undefined {
   return key === undefined ? undefined : derivedId(task.name, key);
 }
 
-/** @throws TypeError for a time that is none */
+/** AMQP has a byte for it. @throws TypeError */
+function priorityOf(task: AnyTask, { priority = task.priority ?? defaultPriority }: SendOptions): number {
+  if (Number.isInteger(priority) && priority >= 0 && priority <= 255) return priority;
+  throw new TypeError(`priority is ${priority}; it must be a whole number from 0 to 255`);
+}
+
+/** @throws TypeError for a time that is none; RangeError for one that is too far away */
 function delayOf({ delay, at }: SendOptions, nowMs: number): number | undefined {
   const delayMs = at === undefined ? delay : Number(at) - nowMs;
   if (delayMs === undefined) return undefined;
   if (Number.isNaN(delayMs))
     throw new TypeError("delay is milliseconds, and at a Date or milliseconds since 1970");
+  assertDelay(delayMs);
   return Math.max(0, delayMs);
 }

@@ -25,6 +25,9 @@ export interface Backend {
    * otherwise (`none`, or another URL) they share state; that of `embedded memory` is one bus only.
    */
   connect(options?: ConnectOptions): Promise<Bus>;
+  /** What {@link connect} is given here, for processes of their own. */
+  readonly target: string;
+  readonly options: ConnectOptions;
   /** For AMQP clients; undefined where there is a unix socket only. */
   readonly url: string | undefined;
   /** A name that no other test uses. */
@@ -86,6 +89,8 @@ export function describeEachBackend(
 function backendOf(name: BackendName, { target, options }: Started): Backend {
   return {
     name,
+    target,
+    options,
     url: target.startsWith("amqp:") ? target : undefined,
     async connect({ state, ...more } = {}) {
       const stateOption = state === "none" ? { state: undefined } : state === undefined ? {} : { state };

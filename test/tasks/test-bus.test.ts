@@ -65,3 +65,16 @@ test("each test has a broker of its own", async ({ bus }) => {
   expect(await bus.status()).toMatchObject([{ ready: 1 }]);
   expect(await other.status(["tasks"])).toMatchObject([{ ready: 0 }]);
 });
+
+test("a priority, a delay or a time that cannot be is refused where it is sent", async ({ bus }) => {
+  await expect(bus.send(task, {}, { priority: 256 })).rejects.toThrow(/priority is 256; .* from 0 to 255/);
+  await expect(bus.send(task, {}, { priority: 0.5 })).rejects.toThrow(TypeError);
+  await expect(bus.send(task, {}, { at: new Date("never") })).rejects.toThrow(TypeError);
+  // Warren would hand it on at once.
+  const longest = 2 ** 32 - 1;
+  await expect(bus.send(task, {}, { delay: longest + 1 })).rejects.toThrow(
+    /longer than the longest.*49 days/,
+  );
+  await bus.send(task, {}, { delay: longest });
+  expect(await bus.status()).toMatchObject([{ ready: 0 }]);
+});
