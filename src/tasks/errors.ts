@@ -1,3 +1,5 @@
+import { assertDelay } from "./longest-delay.ts";
+
 /** Thrown by a handler: try again, after so long, and count this as an attempt or not. */
 export class Retry extends Error {
   override readonly name = "Retry";
@@ -5,10 +7,12 @@ export class Retry extends Error {
   readonly after: number | undefined;
   readonly countsAsAttempt: boolean;
 
+  /** @throws RangeError when `after` is longer than 49 days. */
   constructor(
     options: { after?: number; countsAsAttempt?: boolean; message?: string; cause?: unknown } = {},
   ) {
     super(options.message ?? "the handler asks to be tried again", { cause: options.cause });
+    assertDelay(options.after ?? 0);
     this.after = options.after;
     this.countsAsAttempt = options.countsAsAttempt ?? true;
   }

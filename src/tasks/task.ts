@@ -1,5 +1,6 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import type { DeadLetterOptions, QueueOptions } from "./queue.ts";
+import { assertDelay } from "./longest-delay.ts";
 import type { RetryOptions } from "./retry-policy.ts";
 
 /** Any Standard Schema: zod, valibot, arktype and others. https://standardschema.dev */
@@ -58,6 +59,7 @@ export function defineTask<
   if (name === "") throw new TypeError("a task needs a name, such as email.welcome");
   assertNumber(name, "priority", options.priority, 0, 255);
   assertNumber(name, "ttl", options.ttl, 0, 315_360_000_000);
+  if (options.retry) assertDelay(options.retry.maxDelay ?? 0);
   assertNumber(name, "timeout", options.timeout, 1, 2 ** 31 - 1);
   return { ...options, name };
 }

@@ -2,7 +2,7 @@ import { type } from "arktype";
 import * as v from "valibot";
 import { describe, expect, expectTypeOf, test } from "vitest";
 import { z } from "zod";
-import { defineTask, ValidationError, type Context, type Handler } from "../../src/tasks/index.ts";
+import { defineTask, Retry, ValidationError, type Context, type Handler } from "../../src/tasks/index.ts";
 import { KnownQueues } from "../../src/tasks/queue.ts";
 import { validate } from "../../src/tasks/validate.ts";
 
@@ -39,6 +39,8 @@ describe("a task's contract", () => {
     expect(() => defineTask("x", { ttl: -1 })).toThrow("ttl of task 'x' is -1; it must be a whole number");
     expect(() => defineTask("x", { priority: 1.5 })).toThrow(/priority of task 'x' is 1.5/);
     expect(() => defineTask("x", { timeout: 0 })).toThrow(/timeout/);
+    expect(() => defineTask("x", { retry: { maxDelay: 2 ** 32 } })).toThrow(/longer than the longest/);
+    expect(() => new Retry({ after: 2 ** 32 })).toThrow(RangeError);
     const queues = new KnownQueues();
     expect(() => queues.of(defineTask("x", { queue: "a.#.b" }))).toThrow(
       /'a\.#\.b' cannot be a task queue's name/,
