@@ -1,7 +1,7 @@
 /**
- * `npm test`: types, lint, format, unused code, the package's shape, then all tests but the long ones of test/durability;
- * arguments go to Vitest, and with any only Vitest runs. The last line says `N passed, N failed`, where each check counts
- * like a test.
+ * `npm test`: types, lint, format, unused code, the package's shape, then all tests but the long ones of test/durability and
+ * test/full; arguments go to Vitest, and with any only Vitest runs. The last line says `N passed, N failed`, where each check
+ * counts like a test.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -25,7 +25,8 @@ interface Outcome {
 const vitestArguments = process.argv.slice(2);
 const failedChecks = vitestArguments.length > 0 ? [] : checks.filter((check) => !succeeds(check));
 const checksRun = vitestArguments.length > 0 ? 0 : checks.length;
-const tests = runVitest(vitestArguments.length > 0 ? vitestArguments : ["--exclude", "test/durability/**"]);
+const allButLongOnes = ["--exclude", "test/durability/**", "--exclude", "test/full/**"];
+const tests = runVitest(vitestArguments.length > 0 ? vitestArguments : allButLongOnes);
 
 for (const [name] of failedChecks) console.log(`failed: ${name}`);
 const passed = tests.passed + checksRun - failedChecks.length;

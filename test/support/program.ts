@@ -26,8 +26,11 @@ export interface Program {
   untaken(event: string): ProgramEvent[];
   /** Writes a line to the program's standard input. */
   say(line: string): void;
+  /** Resolves when the program has ended, with its exit code or the signal that has ended it. */
+  readonly ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
   /** Resolves when the program has ended well, with exit code 0. */
   finished(): Promise<void>;
+  signal(signal: NodeJS.Signals): void;
   /** Asks the program to end (SIGTERM) and waits until it has ended well. */
   stop(): Promise<void>;
   /** Ends the program as a crash would (SIGKILL), giving it no time to close its connection. */
@@ -68,20 +71,22 @@ export function startProgram(broker: BrokerAddress, file: string, ...args: strin
   return program;
 }
 
-/** Starts a program that whoever starts it must end. */
-export function spawnProgram(broker: BrokerAddress, options: ProgramOptions): Program {
+/** Starts a program that whoever starts it must end. Without a broker it is told of one in another way, or needs none. */
+export function spawnProgram(broker: BrokerAddress | undefined, options: ProgramOptions): Program {
   const { name: programName, command, args, environment, withChildren = false } = options;
   const child = spawn(command, args, {
     detached: withChildren,
     env: {
       PATH: process.env["PATH"],
       LANG: "C.UTF-8",
-      BROKER_HOST: broker.host,
-      BROKER_PORT: String(broker.port),
-      BROKER_VHOST: broker.vhost,
-      BROKER_USERNAME: broker.username,
-      BROKER_PASSWORD: broker.password,
-      BROKER_URL: broker.url,
+      ...(broker && {
+        BROKER_HOST: broker.host,
+        BROKER_PORT: String(broker.port),
+        BROKER_VHOST: broker.vhost,
+        BROKER_USERNAME: broker.username,
+        BROKER_PASSWORD: broker.password,
+        BROKER_URL: broker.url,
+      }),
       PYTHONDONTWRITEBYTECODE: "1",
       ...environment,
     },
@@ -146,6 +151,8 @@ export function spawnProgram(broker: BrokerAddress, options: ProgramOptions): Pr
     },
     untaken: (name) => untaken.filter((event) => event.event === name),
     say: (line) => void child.stdin.write(`${line}\n`),
+    ended,
+    signal: (signal) => void child.kill(signal),
     async finished() {
       const { code } = await ended;
       if (code !== 0) throw await whyItEnded();

@@ -38,7 +38,7 @@ export interface RunningRabbitmq {
   stop(): Promise<void>;
 }
 
-const host = "127.0.0.1";
+export const host = "127.0.0.1";
 const startTimeoutMs = 60_000;
 const pollIntervalMs = 50;
 
@@ -115,18 +115,23 @@ export async function startRabbitmq(): Promise<RunningRabbitmq> {
 }
 
 /** Where Linux can do it, the kernel ends the servers even when the tests themselves are killed. */
-function endWithParent(): string[] {
+export function endWithParent(): string[] {
   const setpriv = process.platform === "linux" ? findOnPath("setpriv") : undefined;
   return setpriv ? [setpriv, "--pdeathsig", "KILL"] : [];
 }
 
-interface Ports {
+export interface Ports {
   port: number;
   distributionPort: number;
   epmdPort: number;
 }
 
-function serverEnvironment(directory: string, ports: Ports): Record<string, string> {
+/** `home` is where the Erlang cookie is, or is made: nodes of a cluster have it in common. */
+export function serverEnvironment(
+  directory: string,
+  ports: Ports,
+  home: string = directory,
+): Record<string, string> {
   const configFile = join(directory, "rabbitmq.conf");
   writeFileSync(
     configFile,
@@ -144,7 +149,7 @@ function serverEnvironment(directory: string, ports: Ports): Record<string, stri
   return {
     PATH: process.env["PATH"]!,
     LANG: "C.UTF-8",
-    HOME: directory, // where the Erlang cookie is made
+    HOME: home,
     ERL_EPMD_PORT: String(ports.epmdPort),
     ERL_EPMD_ADDRESS: host,
     ERL_CRASH_DUMP_BYTES: "0",
@@ -167,7 +172,7 @@ function serverEnvironment(directory: string, ports: Ports): Record<string, stri
   };
 }
 
-async function waitForStart(port: number, processes: ChildProcess[], logFile: string): Promise<void> {
+export async function waitForStart(port: number, processes: ChildProcess[], logFile: string): Promise<void> {
   const deadline = Date.now() + startTimeoutMs;
   while (!(await answersHandshake(host, port))) {
     const ended = processes.find((child) => !isRunning(child));

@@ -22,6 +22,7 @@ import { connectionOptions, type AmqpAddress } from "./connection-options.ts";
 import { readDeaths, withDeath } from "./deaths.ts";
 import { DelayedExchange, DelayLadder, type Delays } from "./delays.ts";
 import { envelopeOf } from "./mapping.ts";
+import { isInterruption } from "./interruption.ts";
 import { RecoveringConsumer, type ConsumerSettings } from "./recovering-consumer.ts";
 import { serverProduct } from "./server-product.ts";
 import { TurnWrites } from "./turn-writes.ts";
@@ -211,7 +212,8 @@ class AmqpTransport implements Transport {
     await Promise.all([...this.consumers].map((consumer) => consumer.close()));
     await this.deleteReplyQueues();
     await this.publisher.close();
-    await this.setUp?.then((channel) => channel.close()).catch(() => {});
+    // Not waited for: it may still wait for a connection, which will not come. The connection waits for its channels.
+    void this.setUp?.then((channel) => channel.close()).catch(() => {});
     await this.connection.close();
   }
 
@@ -286,13 +288,30 @@ class AmqpTransport implements Transport {
     }
   }
 
-  /** One after the other on one channel, which is opened anew when something was refused. */
+  /**
+   * On one channel for all, which is opened anew when something was refused: that closes it, also under others, who must not
+   * suffer. What the connection interrupts is begun again as well.
+   */
   private async withSetUpChannel<T>(action: (channel: Channel) => Promise<T>): Promise<T> {
-    let channel = await this.setUp?.catch(() => undefined);
-    if (!channel?.active) {
-      this.setUp = this.acquire();
-      channel = await this.setUp;
+    const deadlineMs = performance.now() + this.options.confirmTimeoutMs;
+    for (;;) {
+      const channel = await this.setUpChannel();
+      try {
+        return await action(channel);
+      } catch (error) {
+        if (this.isClosed || !isInterruption(error) || performance.now() > deadlineMs) throw error;
+      }
     }
-    return action(channel);
+  }
+
+  private async setUpChannel(): Promise<Channel> {
+    for (;;) {
+      const opening = (this.setUp ??= this.acquire());
+      const channel = await opening.catch(() => undefined);
+      if (channel?.active) return channel;
+      // Others have waited for the same: the first of them opens the next, since one that nobody knows of is never closed.
+      if (this.setUp === opening) this.setUp = undefined;
+      if (channel === undefined) return opening;
+    }
   }
 }

@@ -1,6 +1,8 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { AsyncMessage, Channel, Connection, SyncMessage } from "rabbitmq-client";
 import type { Logger } from "../../../base/index.ts";
 import type { Consumption, Delivery, IncomingMessage } from "../../transport.ts";
+import { isInterruption } from "./interruption.ts";
 import { messageOf } from "./mapping.ts";
 import type { TurnWrites } from "./turn-writes.ts";
 
@@ -33,6 +35,8 @@ export class RecoveringConsumer implements Consumption {
   private failures = 0;
   private retry: NodeJS.Timeout | undefined;
   private settingUp: Promise<void> | undefined;
+  /** What is being set up has its channel. */
+  private isConnected = false;
 
   constructor(connection: Connection, writes: TurnWrites, settings: ConsumerSettings, log: Logger) {
     this.writes = writes;
@@ -43,14 +47,23 @@ export class RecoveringConsumer implements Consumption {
 
   /** @throws what the broker says when it refuses the first set-up. */
   async start(): Promise<void> {
-    await this.setUp();
+    for (;;) {
+      try {
+        await this.setUp();
+        return;
+      } catch (error) {
+        if (this.state !== "consuming" || !isInterruption(error)) throw error;
+        await sleep(leastDelayMs);
+      }
+    }
   }
 
   async cancel(): Promise<void> {
     if (this.state !== "consuming") return;
     this.state = "cancelled";
     clearTimeout(this.retry);
-    await this.settingUp?.catch(() => {});
+    // While it waits for a connection it is not waited for: it sees then that it is too late.
+    if (this.isConnected) await this.settingUp?.catch(() => {});
     const { channel, tag } = this;
     if (channel?.active && tag !== undefined) await channel.basicCancel({ consumerTag: tag }).catch(() => {});
   }
@@ -68,7 +81,13 @@ export class RecoveringConsumer implements Consumption {
   }
 
   private async consume(): Promise<void> {
+    this.isConnected = false;
     const channel = await this.connection.acquire({ emitErrorsFromChannel: true });
+    this.isConnected = true;
+    if (this.state !== "consuming") {
+      await channel.close();
+      return;
+    }
     let why: Error | undefined;
     channel.on("error", (error: Error) => (why = error));
     channel.once("close", () => this.lost(channel, why));
