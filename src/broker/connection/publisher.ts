@@ -58,8 +58,6 @@ export class Publisher implements CommitWaiter {
   private routeBytes: Uint8Array = new Uint8Array(0);
   private route: Route = noRoute;
   private confirming = false;
-  /** Neither in confirm nor in tx mode. */
-  private isUncounted = true;
   /** Confirm mode numbers publishes from 1; these have been published, are in the coming commit, have been confirmed. */
   private published = 0;
   private committing = 0;
@@ -89,7 +87,6 @@ export class Publisher implements CommitWaiter {
       throw new ChannelError(ReplyCode.PreconditionFailed, "cannot switch from tx to confirm mode");
     }
     this.confirming = true;
-    this.isUncounted = false;
   }
 
   /**
@@ -101,7 +98,6 @@ export class Publisher implements CommitWaiter {
       throw new ChannelError(ReplyCode.PreconditionFailed, "cannot switch from confirm to tx mode");
     }
     this.transaction = transaction;
-    this.isUncounted = false;
   }
 
   /** No more confirms: the channel is closed. */
@@ -133,9 +129,12 @@ export class Publisher implements CommitWaiter {
       return;
     }
     const route = this.routeOf(message);
-    // The shortest way, to a consumer that needs no acknowledgement of what nobody waits for: worth 1.07× in T16x10.
-    if (this.isUncounted && route.isPlain && !isMortal && route.queues.length === 1) {
-      if (route.queues[0].offer(message)) return;
+    // The way of most messages, kept short: worth 1.07× in T16x10.
+    if (route.isPlain && !isMortal && this.transaction === null) {
+      if (this.confirming) this.count();
+      const outcome = this.vhost.distributor.toPlain(route.queues, message, deliveryMode === 2);
+      if (outcome !== 0) this.heed(outcome);
+      return;
     }
     this.accept(route, message, deliveryMode === 2, mandatory, isMortal);
   }
@@ -199,14 +198,16 @@ export class Publisher implements CommitWaiter {
       this.transaction.keep({ message, mandatory, persistent, route, topologyVersion });
       return;
     }
-    if (this.confirming) {
-      this.published++;
-      if (!this.awaiting) {
-        this.awaiting = true;
-        this.store.awaitCommit(this);
-      }
-    }
+    if (this.confirming) this.count();
     this.send(route, message, persistent, mandatory, isMortal);
+  }
+
+  /** A message that is to be confirmed. */
+  private count(): void {
+    this.published++;
+    if (this.awaiting) return;
+    this.awaiting = true;
+    this.store.awaitCommit(this);
   }
 
   private send(
@@ -220,7 +221,11 @@ export class Publisher implements CommitWaiter {
       route.isPlain && !isMortal
         ? this.vhost.distributor.toPlain(route.queues, message, persistent)
         : this.sendParticular(route, message, persistent, mandatory);
-    if (outcome === 0) return;
+    if (outcome !== 0) this.heed(outcome);
+  }
+
+  /** What became of the message published last. */
+  private heed(outcome: number): void {
     if (outcome & Outcome.Logged) this.storedOnDisk = true;
     if (outcome & Outcome.Behind) this.owner.outpacing();
     if (outcome & Outcome.Refused && this.confirming) this.refused.push(this.published);
