@@ -49,7 +49,7 @@ async function blockOneWorker(place: Place): Promise<void> {
     );
     expect(await Promise.all(jobs.map((job) => job.result({ timeout })))).toHaveLength(50);
     // The results may be here before what the worker has said of them.
-    await vi.waitFor(() => expect(other.untaken("ended")).toHaveLength(50 * round));
+    await vi.waitFor(() => expect(other.untaken("ended")).toHaveLength(50 * round), { timeout: 10_000 });
     // A worker that comes meanwhile gets in as well.
     await (await startWorker(place)).kill();
   }

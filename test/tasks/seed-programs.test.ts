@@ -46,7 +46,7 @@ describeEachBroker("tasks and the programs of seed 003", (broker) => {
     );
     await producer.finished();
     const ids = (await producer.take("accepted", 2)).map(({ task_id: id }) => id);
-    await vi.waitFor(() => expect(done).toHaveLength(2));
+    await vi.waitFor(() => expect(done).toHaveLength(2), { timeout: 10_000 });
     expect(done).toEqual([
       { type: "summarise", input: { page: 1 }, taskId: ids[0], headers: {} },
       { type: "code", input: ["x"], taskId: ids[1] },

@@ -16,7 +16,9 @@ test("a retry waits in the broker until the test's clock has come to it", async 
     if (attempt === 1) throw new Error("not yet");
     return "done";
   });
-  await vi.waitFor(async () => expect(await job.state()).toMatchObject({ phase: "retrying" }));
+  await vi.waitFor(async () => expect(await job.state()).toMatchObject({ phase: "retrying" }), {
+    timeout: 10_000,
+  });
   bus.clock.advance(60_000);
   expect(await job.result({ timeout: 5_000 })).toBe("done");
   expect(attempts).toEqual([1, 2]);
@@ -35,14 +37,15 @@ test("d11 retries are exponential with full jitter, capped, and never early", as
   const startMs = bus.clock.nowMs();
   for (const [index, waitMs] of [1_000, 1_000, 4_000, 5_000, 1_250].entries()) {
     const before = index + 1;
-    await vi.waitFor(async () =>
-      expect(await job.state()).toMatchObject({ phase: "retrying", attempt: before }),
+    await vi.waitFor(
+      async () => expect(await job.state()).toMatchObject({ phase: "retrying", attempt: before }),
+      { timeout: 10_000 },
     );
     bus.clock.advance(waitMs - 1);
     await bus.status();
     expect(times).toHaveLength(before);
     bus.clock.advance(1);
-    await vi.waitFor(() => expect(times).toHaveLength(before + 1));
+    await vi.waitFor(() => expect(times).toHaveLength(before + 1), { timeout: 10_000 });
   }
   await expect(job.result({ timeout: 5_000 })).rejects.toThrow("no");
   expect(times.map((time) => time - startMs)).toEqual([0, 1_000, 2_000, 6_000, 11_000, 12_250]);
@@ -52,8 +55,9 @@ test("what expires does so by the test's clock", async ({ bus }) => {
   await bus.send(task, {});
   await bus.send(task, {}, { delay: 86_400_000 });
   bus.clock.advance(3_600_000);
-  await vi.waitFor(async () =>
-    expect(await bus.deadLetters(task).browse()).toMatchObject([{ reason: "expired" }]),
+  await vi.waitFor(
+    async () => expect(await bus.deadLetters(task).browse()).toMatchObject([{ reason: "expired" }]),
+    { timeout: 10_000 },
   );
   bus.clock.advance(86_400_000 - 3_600_000);
   expect(await bus.status()).toMatchObject([{ ready: 1, dead: 1 }]);

@@ -47,7 +47,9 @@ describeEachBackend("tasks", (backend) => {
       .on(task, ({ value }) => value * 2)
       .start();
     expect(await job.result({ timeout: 10_000 })).toBe(42);
-    await vi.waitFor(async () => expect(await bus.status()).toMatchObject([{ ready: 0, dead: 0 }]));
+    await vi.waitFor(async () => expect(await bus.status()).toMatchObject([{ ready: 0, dead: 0 }]), {
+      timeout: 10_000,
+    });
   });
 
   test("b3 b4 commands go through one queue, each to the handler of its action", async () => {
@@ -63,7 +65,9 @@ describeEachBackend("tasks", (backend) => {
       { deleted: { userId: "john_doe" } },
       { created: { userId: "jane" } },
     ]);
-    await vi.waitFor(async () => expect(await bus.status()).toMatchObject([{ ready: 0, dead: 0 }]));
+    await vi.waitFor(async () => expect(await bus.status()).toMatchObject([{ ready: 0, dead: 0 }]), {
+      timeout: 10_000,
+    });
   });
 
   test("b1 b5 b6 tasks wait until a worker is there, and are done in order by one", async () => {
@@ -264,8 +268,9 @@ describeEachBackend("tasks", (backend) => {
     ]);
     for (const each of [job, second])
       await expect(each.result({ timeout: 5_000 })).rejects.toThrow(/has expired: no worker took it/);
-    await vi.waitFor(() =>
-      expect(alerts).toMatchObject([{ count: 1, letter: { taskId: second.id, reason: "expired" } }]),
+    await vi.waitFor(
+      () => expect(alerts).toMatchObject([{ count: 1, letter: { taskId: second.id, reason: "expired" } }]),
+      { timeout: 10_000 },
     );
   });
 
@@ -357,7 +362,9 @@ describeEachBackend("tasks", (backend) => {
     await vi.waitFor(() => expect(attempts).toHaveLength(2), { timeout: 10_000 });
     await worker.close();
     expect(await jobs[0].result({ timeout: 1_000 })).toBe(1);
-    await vi.waitFor(async () => expect(await bus.status()).toMatchObject([{ ready: 1, consumers: 0 }]));
+    await vi.waitFor(async () => expect(await bus.status()).toMatchObject([{ ready: 1, consumers: 0 }]), {
+      timeout: 10_000,
+    });
     bus.worker().on(task, ({ value }, { attempt }) => value * 10 + attempt);
     // Handed back: that was no attempt.
     expect(await jobs[1].result({ timeout: 10_000 })).toBe(21);
@@ -462,7 +469,9 @@ describeEachBackend("tasks", (backend) => {
       return value;
     });
     expect(await Promise.all(jobs.map((job) => job.result({ timeout: 10_000 })))).toEqual([7, 7]);
-    await vi.waitFor(async () => expect(await bus.status()).toMatchObject([{ ready: 0 }]));
+    await vi.waitFor(async () => expect(await bus.status()).toMatchObject([{ ready: 0 }]), {
+      timeout: 10_000,
+    });
     expect(keys).toEqual(["order-7"]);
   });
 
