@@ -178,10 +178,7 @@ export class TaskRunner {
         return;
       }
     }
-    await this.reply(message, {
-      status: "completed",
-      result: result === undefined ? undefined : JSON.parse(result),
-    });
+    await this.reply(message, { status: "completed", result });
     delivery.ack();
   }
 
@@ -300,19 +297,24 @@ export class TaskRunner {
       const { phase, result, failure } = record;
       await this.reply(task.message, {
         status: phase as Reply["status"],
-        result: result === undefined ? undefined : JSON.parse(result),
+        result,
         error: failure && { name: failure.name, message: failure.message },
       });
     }
     task.delivery.ack();
   }
 
-  private async reply({ id, replyTo }: TaskMessage, reply: Reply): Promise<void> {
+  /** The result is JSON text. */
+  private async reply(
+    { id, replyTo }: TaskMessage,
+    { status, result, error }: Reply & { readonly result?: string },
+  ): Promise<void> {
     if (replyTo === undefined) return;
+    const value: unknown = result === undefined ? undefined : JSON.parse(result);
     await this.parts.transport.publish({
       queue: replyTo,
       isOptional: true,
-      body: { task_id: id, ...reply },
+      body: { task_id: id, status, result: value, error },
       messageId: undefined,
       contentType: "application/json",
       priority: undefined,

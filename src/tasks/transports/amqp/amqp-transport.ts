@@ -85,6 +85,7 @@ class AmqpTransport implements Transport {
   private readonly writes: TurnWrites;
   private readonly publisher: ConfirmedPublisher;
   private readonly consumers = new Set<RecoveringConsumer>();
+  private readonly replyQueues = new Set<string>();
   /** For declaring; AMQP closes a channel on which something was refused. */
   private setUp: Promise<Channel> | undefined;
   private isClosed = false;
@@ -164,7 +165,7 @@ class AmqpTransport implements Transport {
 
   async openReplyQueue(onMessage: (message: IncomingMessage) => void): Promise<string> {
     const queue = `warren.replies.${randomUUID()}`;
-    const consumer = await this.startConsumer({
+    await this.startConsumer({
       prefetch: 0,
       noAck: true,
       // Durable, since RabbitMQ 4 takes no other that is not exclusive; an exclusive one would go with its connection.
@@ -174,7 +175,7 @@ class AmqpTransport implements Transport {
       },
       onDelivery: ({ message }) => onMessage(message),
     });
-    this.replyQueues.set(queue, consumer);
+    this.replyQueues.add(queue);
     return queue;
   }
 
@@ -217,12 +218,10 @@ class AmqpTransport implements Transport {
     await this.connection.close();
   }
 
-  private readonly replyQueues = new Map<string, RecoveringConsumer>();
-
   private async deleteReplyQueues(): Promise<void> {
     if (this.replyQueues.size === 0 || !this.connection.ready) return;
     await this.withSetUpChannel(async (channel) => {
-      for (const queue of this.replyQueues.keys()) await channel.queueDelete({ queue });
+      for (const queue of this.replyQueues) await channel.queueDelete({ queue });
     }).catch(() => {
       // It expires by itself.
     });
@@ -231,17 +230,20 @@ class AmqpTransport implements Transport {
   /** What it goes through belongs to this queue: if somebody has deleted it since, it is declared again. */
   private async publishFor(queue: string, message: OutgoingMessage, signal?: AbortSignal): Promise<void> {
     try {
-      const { body, ...addressed } = await this.addressed(message);
-      await this.publisher.publish(envelopeOf(addressed), body, signal);
+      await this.publishOnce(message, signal);
     } catch (error) {
       const declared = this.declared.get(queue);
       if (!(error instanceof UnroutableError) || !declared) throw error;
       this.declared.delete(queue);
       this.delays.forget();
       await this.declare(declared.queue);
-      const { body, ...addressed } = await this.addressed(message);
-      await this.publisher.publish(envelopeOf(addressed), body, signal);
+      await this.publishOnce(message, signal);
     }
+  }
+
+  private async publishOnce(message: OutgoingMessage, signal: AbortSignal | undefined): Promise<void> {
+    const { body, ...addressed } = await this.addressed(message);
+    await this.publisher.publish(envelopeOf(addressed), body, signal);
   }
 
   /** A delayed message goes by another way. */
@@ -268,7 +270,7 @@ class AmqpTransport implements Transport {
     await this.delays.prepareQueue(channel, queue.name);
   }
 
-  private async startConsumer(settings: ConsumerSettings): Promise<RecoveringConsumer> {
+  private async startConsumer(settings: ConsumerSettings): Promise<Consumption> {
     const consumer = new RecoveringConsumer(this.connection, this.writes, settings, this.options.logger);
     await consumer.start();
     this.consumers.add(consumer);
