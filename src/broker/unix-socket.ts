@@ -26,7 +26,8 @@ export async function listenOnUnixSocket(
   let privateDirectory: string | undefined;
   try {
     await assertFree(path);
-    privateDirectory = mkdtempSync(join(dirname(path), "."));
+    // Not join(): that would take the dot away, and make it beside the directory instead.
+    privateDirectory = mkdtempSync(`${dirname(path)}/.`);
     const made = join(privateDirectory, madeAs);
     server.listen({ path: made, backlog });
     await once(server, "listening");

@@ -7,6 +7,7 @@ import {
   readdirSync,
   statSync,
   unlinkSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { createServer } from "node:net";
@@ -123,6 +124,17 @@ describe("a broker on a unix socket", () => {
 });
 
 describe("the socket's file", () => {
+  test("is made without a trace beside its directory", async () => {
+    const parent = dataDirectory();
+    const directory = join(parent, "endsInX");
+    mkdirSync(directory);
+    const before = new Date(0);
+    utimesSync(parent, before, before);
+    await started({ socketPath: join(directory, "broker.sock") });
+    expect(statSync(parent).mtime).toEqual(before);
+    expect(readdirSync(directory)).toEqual(["broker.sock"]);
+  });
+
   test("is this user's alone, whatever the umask, and leaves nothing beside it", async () => {
     const before = process.umask(0);
     onTestFinished(() => void process.umask(before));
