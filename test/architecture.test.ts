@@ -6,11 +6,12 @@ import { describe, expect, it } from "vitest";
 const mayImport: Record<string, string[]> = {
   base: [],
   wire: ["base"],
+  client: ["base", "wire"],
   broker: ["base", "wire"],
   management: ["base", "broker"],
   console: [],
   state: ["base"],
-  tasks: ["base", "state"],
+  tasks: ["base", "client", "state"],
   agents: ["base", "state", "tasks"],
   testing: ["base", "broker", "state", "tasks"],
   cli: ["base", "wire", "broker", "management", "state", "tasks", "agents"],

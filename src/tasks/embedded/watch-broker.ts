@@ -1,4 +1,4 @@
-import { Connection } from "rabbitmq-client";
+import { Link } from "../../client/index.ts";
 
 export type Watch =
   /** The broker answers; `gone` resolves when its process, or it alone, has ended, or when the signal is given: with why. */
@@ -10,27 +10,30 @@ export type Watch =
  * is waited for: its end is noticed all the same, since the kernel closes the connection.
  */
 export async function watchBroker(socketPath: string, signal: AbortSignal): Promise<Watch> {
-  const connection = new Connection({
-    socket: { path: socketPath } as never,
-    connectionName: "watch",
-    connectionTimeout: 0,
-    heartbeat: 0,
+  let link: Link;
+  try {
+    link = await Link.open(
+      { socketPath },
+      {
+        username: "guest",
+        password: "guest",
+        vhost: "/",
+        connectionName: "watch",
+        heartbeat: 0,
+        channelMax: 1,
+        connectionTimeoutMs: undefined,
+      },
+      signal,
+    );
+  } catch (error) {
+    return { outcome: "refused", reason: (error as Error).message };
+  }
+  const stop = (): void => link.destroy();
+  signal.addEventListener("abort", stop);
+  const gone = link.ended.then((error) => {
+    signal.removeEventListener("abort", stop);
+    return error?.message ?? "stopped";
   });
-  const attached = new Promise<"attached">((resolve) =>
-    connection.once("connection", () => resolve("attached")),
-  );
-  const gone = new Promise<string>((resolve) => {
-    const end = (reason: string): void => {
-      signal.removeEventListener("abort", stop);
-      // It would connect again by itself, to whichever broker comes next.
-      connection.unsafeDestroy();
-      resolve(reason);
-    };
-    const stop = (): void => end("stopped");
-    connection.on("error", (error: Error) => end(error.message));
-    if (signal.aborted) stop();
-    else signal.addEventListener("abort", stop);
-  });
-  const outcome = await Promise.race([attached, gone]);
-  return outcome === "attached" ? { outcome, gone } : { outcome: "refused", reason: outcome };
+  if (signal.aborted) stop();
+  return { outcome: "attached", gone };
 }

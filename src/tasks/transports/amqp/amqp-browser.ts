@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Channel } from "rabbitmq-client";
+import type { Channel } from "../../../client/index.ts";
 import type { Browser, Delivery, OutgoingMessage } from "../../transport.ts";
-import { envelopeOf } from "./mapping.ts";
+import { publicationOf } from "./mapping.ts";
 import { AmqpDelivery } from "./recovering-consumer.ts";
 
 /** What a browser needs of its transport, beside a channel of its own. */
@@ -30,14 +30,14 @@ export class AmqpBrowser implements Browser {
   }
 
   async next(): Promise<Delivery | undefined> {
-    const message = await this.channel.basicGet({ queue: this.queue, noAck: false });
+    const message = await this.channel.basicGet(this.queue);
     if (message === undefined) return undefined;
     this.held++;
     return new AmqpDelivery(this.channel, message);
   }
 
   async move(delivery: Delivery, message: OutgoingMessage): Promise<void> {
-    if (this.backend.isAtomic) await this.channel.basicPublish(envelopeOf(message), message.body);
+    if (this.backend.isAtomic) this.channel.basicPublish(publicationOf(message));
     else await this.backend.publish(message);
     await this.remove(delivery);
   }

@@ -1,7 +1,12 @@
 import { randomUUID } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
-import { Connection, type Channel } from "rabbitmq-client";
 import type { Clock, Logger } from "../../../base/index.ts";
+import {
+  Connection,
+  InterruptedError,
+  placesText,
+  RefusedError,
+  type Channel,
+} from "../../../client/index.ts";
 import type { Capabilities } from "../../capabilities.ts";
 import { PublishError } from "../../errors.ts";
 import { copyOf, Header } from "../../message.ts";
@@ -18,14 +23,11 @@ import type {
 } from "../../transport.ts";
 import { AmqpBrowser } from "./amqp-browser.ts";
 import { ConfirmedPublisher, UnroutableError } from "./confirmed-publisher.ts";
-import { connectionOptions, type AmqpAddress } from "./connection-options.ts";
+import { connectionOptions, placesOf, type AmqpAddress } from "./connection-options.ts";
 import { readDeaths, withDeath } from "./deaths.ts";
 import { DelayedExchange, DelayLadder, type Delays } from "./delays.ts";
-import { envelopeOf } from "./mapping.ts";
-import { isInterruption } from "./interruption.ts";
+import { publicationOf } from "./mapping.ts";
 import { RecoveringConsumer, type ConsumerSettings } from "./recovering-consumer.ts";
-import { serverProduct } from "./server-product.ts";
-import { TurnWrites } from "./turn-writes.ts";
 import { declareTopology, type QueueType } from "./topology.ts";
 
 export interface AmqpTransportOptions {
@@ -43,7 +45,6 @@ export interface AmqpTransportOptions {
 
 /** A reply queue outlives a lost connection by this. */
 const replyQueueExpiresMs = 1_800_000;
-const acquireAgainMs = 50;
 
 /**
  * Tasks on a broker that speaks AMQP 0-9-1: Warren or RabbitMQ.
@@ -51,29 +52,27 @@ const acquireAgainMs = 50;
  * @throws Error when no broker answers, or it refuses the login.
  */
 export async function connectAmqp(options: AmqpTransportOptions): Promise<Transport> {
-  const { address, connectionName, confirmTimeoutMs, logger } = options;
-  const product = await serverProduct(address);
-  const where = address.socketPath ?? address.hosts.join(", ");
-  if (product === undefined) {
-    throw new Error(
-      `No AMQP broker answers at ${where}. Is it running? \`warren serve\` starts one; embedded:./data needs none.`,
-    );
-  }
-  const connection = new Connection(connectionOptions(address, connectionName));
-  let last: Error | undefined;
-  connection.on("error", (error: Error) => {
-    last = error;
-    logger.warn({ error: error.message, where }, "connection lost, connecting again");
-  });
+  const { address, connectionName, logger } = options;
+  let connection: Connection;
   try {
-    await connection.onConnect(confirmTimeoutMs);
+    connection = await Connection.open(connectionOptions(address, connectionName, logger));
   } catch (error) {
-    throw new Error(
-      `Cannot connect to ${where} as ${address.username}: ${(last ?? (error as Error)).message}`,
-      { cause: error },
-    );
+    throw cannotConnect(address, error as NodeJS.ErrnoException);
   }
-  return new AmqpTransport(connection, options, product === "Warren");
+  return new AmqpTransport(connection, options, connection.product === "Warren");
+}
+
+function cannotConnect(address: AmqpAddress, error: NodeJS.ErrnoException): Error {
+  const where = placesText(placesOf(address));
+  if (error instanceof RefusedError) {
+    return new Error(`Cannot connect to ${where} as ${address.username}: ${error.message}`, { cause: error });
+  }
+  const isNobodyThere = error.code === "ECONNREFUSED" || error.code === "ENOENT";
+  const why = isNobodyThere ? "" : ` (${error.message})`;
+  return new Error(
+    `No AMQP broker answers at ${where}${why}. Is it running? \`warren serve\` starts one; embedded:./data needs none.`,
+    { cause: error },
+  );
 }
 
 class AmqpTransport implements Transport {
@@ -82,7 +81,6 @@ class AmqpTransport implements Transport {
   private readonly options: AmqpTransportOptions;
   private readonly isWarren: boolean;
   private readonly delays: Delays;
-  private readonly writes: TurnWrites;
   private readonly publisher: ConfirmedPublisher;
   private readonly consumers = new Set<RecoveringConsumer>();
   private readonly replyQueues = new Set<string>();
@@ -97,8 +95,7 @@ class AmqpTransport implements Transport {
     this.options = options;
     this.isWarren = isWarren;
     this.delays = isWarren ? new DelayedExchange() : new DelayLadder(queueType === "quorum");
-    this.writes = new TurnWrites(connection);
-    this.publisher = new ConfirmedPublisher(connection, this.writes, confirmTimeoutMs, logger);
+    this.publisher = new ConfirmedPublisher(connection, confirmTimeoutMs, logger);
     this.capabilities = {
       durability: options.isInMemory ? "none" : "native",
       delay: isWarren ? "native" : "emulated",
@@ -201,7 +198,7 @@ class AmqpTransport implements Transport {
       const { messageCount, consumerCount } = await channel.queueDeclare({ queue, passive: true });
       return { ready: messageCount, consumers: consumerCount };
     } catch (error) {
-      if ((error as { code?: string }).code === "NOT_FOUND") return undefined;
+      if (error instanceof RefusedError && error.code === "NOT_FOUND") return undefined;
       throw error;
     } finally {
       await channel.close();
@@ -221,7 +218,7 @@ class AmqpTransport implements Transport {
   private async deleteReplyQueues(): Promise<void> {
     if (this.replyQueues.size === 0 || !this.connection.ready) return;
     await this.withSetUpChannel(async (channel) => {
-      for (const queue of this.replyQueues) await channel.queueDelete({ queue });
+      for (const queue of this.replyQueues) await channel.queueDelete(queue);
     }).catch(() => {
       // It expires by itself.
     });
@@ -242,8 +239,7 @@ class AmqpTransport implements Transport {
   }
 
   private async publishOnce(message: OutgoingMessage, signal: AbortSignal | undefined): Promise<void> {
-    const { body, ...addressed } = await this.addressed(message);
-    await this.publisher.publish(envelopeOf(addressed), body, signal);
+    await this.publisher.publish(publicationOf(await this.addressed(message)), signal);
   }
 
   /** A delayed message goes by another way. */
@@ -271,23 +267,14 @@ class AmqpTransport implements Transport {
   }
 
   private async startConsumer(settings: ConsumerSettings): Promise<Consumption> {
-    const consumer = new RecoveringConsumer(this.connection, this.writes, settings, this.options.logger);
+    const consumer = new RecoveringConsumer(this.connection, settings, this.options.logger);
     await consumer.start();
     this.consumers.add(consumer);
     return consumer;
   }
 
-  /** A new channel; when the connection is lost meanwhile, of the next one. */
-  private async acquire(): Promise<Channel> {
-    const deadlineMs = performance.now() + this.options.confirmTimeoutMs;
-    for (;;) {
-      try {
-        return await this.connection.acquire();
-      } catch (error) {
-        if (this.isClosed || performance.now() > deadlineMs) throw error;
-        await sleep(acquireAgainMs);
-      }
-    }
+  private acquire(): Promise<Channel> {
+    return this.connection.acquire(this.options.confirmTimeoutMs);
   }
 
   /**
@@ -301,7 +288,8 @@ class AmqpTransport implements Transport {
       try {
         return await action(channel);
       } catch (error) {
-        if (this.isClosed || !isInterruption(error) || performance.now() > deadlineMs) throw error;
+        if (this.isClosed || !(error instanceof InterruptedError) || performance.now() > deadlineMs)
+          throw error;
       }
     }
   }

@@ -1,9 +1,15 @@
-import type { Channel, Connection, Envelope, ReturnedMessage } from "rabbitmq-client";
 import type { Logger } from "../../../base/index.ts";
+import {
+  InterruptedError,
+  RefusedError,
+  type Channel,
+  type Connection,
+  type Publication,
+  type ReceivedMessage,
+} from "../../../client/index.ts";
 import { PublishError } from "../../errors.ts";
-import type { TurnWrites } from "./turn-writes.ts";
 
-/** What no other try would change: the channel or the message is refused. */
+/** What no other try would change: the message, or any by this user, is refused. */
 const finalCodes = new Set(["ACCESS_REFUSED", "PRECONDITION_FAILED", "CONTENT_TOO_LARGE", "NOT_ALLOWED"]);
 const betweenTriesMs = 100;
 const lookForOverdueMs = 250;
@@ -12,9 +18,8 @@ const lookForOverdueMs = 250;
 export class UnroutableError extends PublishError {}
 
 /** A message until it is confirmed, and whoever waits for that. */
-interface Publication {
-  readonly envelope: Envelope;
-  readonly body: unknown;
+interface Pending {
+  readonly publication: Publication;
   readonly deadlineMs: number;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
@@ -23,11 +28,10 @@ interface Publication {
 /** A channel in confirm mode. */
 interface PublishChannel {
   readonly channel: Channel;
-  readonly returned: ReturnedMessage[];
-  /** Confirmed, and perhaps returned before. */
-  confirmed: Publication[];
-  inFlight: number;
-  /** Not to be published to any more; closed when nothing is in flight on it. */
+  /** By tag, in the order of their tags. */
+  readonly unconfirmed: Map<number, Pending>;
+  readonly returned: ReceivedMessage[];
+  /** Not to be published to any more; closed when all is confirmed. */
   isRetired: boolean;
 }
 
@@ -35,186 +39,217 @@ interface PublishChannel {
  * Publishes with confirms on a channel that is made anew when it is lost, and after each nack: on a RabbitMQ quorum queue
  * whose leader has just died, a channel that was first used then is nacked for ever.
  *
- * Hot path of a sender: one promise for each message, and what can be done once per turn is. Benchmark: bench/tasks.
+ * Hot path of a sender: one promise for each message. Benchmark: bench/tasks.
  */
 export class ConfirmedPublisher {
   private readonly connection: Connection;
-  private readonly writes: TurnWrites;
   private readonly log: Logger;
   private readonly timeoutMs: number;
   private opening: Promise<PublishChannel> | undefined;
   private current: PublishChannel | undefined;
-  private readonly waiting = new Set<Publication>();
+  /** In the order in which they came. */
+  private readonly waiting = new Set<Pending>();
   private sweep: NodeJS.Timeout | undefined;
   private closed = false;
 
-  constructor(connection: Connection, writes: TurnWrites, timeoutMs: number, log: Logger) {
+  constructor(connection: Connection, timeoutMs: number, log: Logger) {
     this.connection = connection;
-    this.writes = writes;
     this.timeoutMs = timeoutMs;
     this.log = log;
   }
 
   /** Rejects with a PublishError, or the signal's reason. */
-  publish(envelope: Envelope, body: unknown, signal?: AbortSignal): Promise<void> {
-    if (signal !== undefined) return this.publishAbortable(envelope, body, signal);
-    return new Promise((resolve, reject) => this.begin(envelope, body, resolve, reject));
+  publish(publication: Publication, signal?: AbortSignal): Promise<void> {
+    if (signal !== undefined) return this.publishAbortable(publication, signal);
+    return new Promise((resolve, reject) => void this.begin(publication, resolve, reject));
   }
 
   async close(): Promise<void> {
     this.closed = true;
     clearInterval(this.sweep);
-    for (const publication of this.waiting)
-      this.fail(publication, new PublishError("the bus was closed before the message was confirmed"));
+    for (const pending of this.waiting)
+      this.fail(pending, new PublishError("the bus was closed before the message was confirmed"));
     await this.current?.channel.close();
   }
 
-  private async publishAbortable(envelope: Envelope, body: unknown, signal: AbortSignal): Promise<void> {
+  private async publishAbortable(publication: Publication, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const publication = this.begin(envelope, body, resolve, reject);
-    const aborted = (): void => this.fail(publication, signal.reason as Error);
+    const pending = this.begin(publication, resolve, reject);
+    const aborted = (): void => this.fail(pending, signal.reason as Error);
     signal.addEventListener("abort", aborted, { once: true });
     await promise.finally(() => signal.removeEventListener("abort", aborted));
   }
 
-  private begin(
-    envelope: Envelope,
-    body: unknown,
-    resolve: () => void,
-    reject: (error: Error) => void,
-  ): Publication {
-    const publication = { envelope, body, deadlineMs: performance.now() + this.timeoutMs, resolve, reject };
-    this.waiting.add(publication);
+  private begin(publication: Publication, resolve: () => void, reject: (error: Error) => void): Pending {
+    const pending = { publication, deadlineMs: performance.now() + this.timeoutMs, resolve, reject };
+    this.waiting.add(pending);
     this.sweep ??= setInterval(() => this.failOverdue(), lookForOverdueMs).unref();
-    this.tryOnce(publication);
-    return publication;
+    this.tryOnce(pending);
+    return pending;
   }
 
-  private tryOnce(publication: Publication): void {
-    if (!this.waiting.has(publication)) return;
+  private tryOnce(pending: Pending): void {
+    if (!this.waiting.has(pending)) return;
     const open = this.current;
-    if (!open?.channel.active) {
-      this.open().then(
-        () => this.tryOnce(publication),
-        (error: Error) => this.refused(publication, error),
-      );
+    if (open?.channel.active) {
+      this.publishOn(open, pending);
       return;
     }
-    open.inFlight++;
-    this.writes.gather();
-    open.channel.basicPublish(publication.envelope, publication.body).then(
-      () => this.confirmed(open, publication),
-      (error: Error) => {
-        open.isRetired = true;
-        if (this.current === open) this.current = undefined;
-        this.leave(open);
-        this.refused(publication, error);
-      },
+    this.open().then(
+      () => this.tryOnce(pending),
+      (error: Error) => this.failed(pending, error),
     );
   }
 
-  private confirmed(open: PublishChannel, publication: Publication): void {
-    if (!publication.envelope.mandatory) {
-      this.succeed(publication);
-      this.leave(open);
-      return;
+  private publishOn(open: PublishChannel, pending: Pending): void {
+    try {
+      open.unconfirmed.set(open.channel.basicPublish(pending.publication), pending);
+    } catch (error) {
+      // A name that is too long, for instance: nothing was sent.
+      this.fail(pending, new PublishError((error as Error).message, { cause: error }));
     }
-    // The client tells of a return, which came before the confirm, in an immediate of its own, which may stand behind the
-    // one that is set here for the first of many, but not behind the one after that.
-    if (open.confirmed.push(publication) > 1) return;
-    setImmediate(() => {
-      const { confirmed } = open;
-      open.confirmed = [];
-      setImmediate(() => {
-        for (const each of confirmed) this.returnedOrDone(open, each);
-      });
-    });
   }
 
-  private returnedOrDone(open: PublishChannel, publication: Publication): void {
-    const { exchange, routingKey, messageId } = publication.envelope;
-    const { returned } = open;
+  private confirmed(open: PublishChannel, lastTag: number, multiple: boolean, isAcked: boolean): void {
+    const { unconfirmed } = open;
+    if (!isAcked) this.retire(open);
+    if (multiple) {
+      for (const tag of unconfirmed.keys()) {
+        if (tag > lastTag) break;
+        this.settle(open, tag, isAcked);
+      }
+    } else {
+      this.settle(open, lastTag, isAcked);
+    }
+    if (open.isRetired && unconfirmed.size === 0) void open.channel.close();
+  }
+
+  private settle(open: PublishChannel, tag: number, isAcked: boolean): void {
+    const pending = open.unconfirmed.get(tag);
+    if (pending === undefined) return;
+    open.unconfirmed.delete(tag);
+    if (isAcked) this.acked(open, pending);
+    else this.again(pending, "the broker could not take it");
+  }
+
+  /** A message that no queue takes is returned first, and confirmed all the same. */
+  private acked({ returned }: PublishChannel, pending: Pending): void {
+    const { exchange, routingKey, properties } = pending.publication;
     const at =
       returned.length === 0
         ? -1
         : returned.findIndex(
-            (message) => message.messageId === messageId && message.routingKey === routingKey,
+            (message) =>
+              message.properties.messageId === properties.messageId && message.routingKey === routingKey,
           );
     if (at < 0) {
-      this.succeed(publication);
-    } else {
-      returned.splice(at, 1);
-      const where = `exchange '${exchange}' with key '${routingKey}'`;
-      this.fail(
-        publication,
-        new UnroutableError(`no queue takes what is published to ${where}. Was the queue deleted?`),
-      );
+      if (this.end(pending)) pending.resolve();
+      return;
     }
-    this.leave(open);
+    returned.splice(at, 1);
+    const where = `exchange '${exchange}' with key '${routingKey}'`;
+    this.fail(
+      pending,
+      new UnroutableError(`no queue takes what is published to ${where}. Was the queue deleted?`),
+    );
   }
 
-  private leave(open: PublishChannel): void {
-    open.inFlight--;
-    if (open.isRetired && open.inFlight === 0) open.channel.close().catch(() => {});
+  private retire(open: PublishChannel): void {
+    open.isRetired = true;
+    if (this.current === open) this.current = undefined;
+  }
+
+  /** The channel has closed under what was not confirmed yet: for one of these, or with the connection. */
+  private lost(open: PublishChannel, error: Error): void {
+    this.retire(open);
+    const lost = [...open.unconfirmed.values()];
+    open.unconfirmed.clear();
+    if (lost.length > 1 && error instanceof RefusedError && finalCodes.has(error.code)) {
+      void this.findRefused(lost);
+    } else {
+      for (const pending of lost) this.failed(pending, error);
+    }
+  }
+
+  /** One of them is refused, and closes the channel; it must not take the others with it. */
+  private async findRefused(suspects: readonly Pending[]): Promise<void> {
+    for (const pending of suspects) {
+      try {
+        const alone = await this.acquire();
+        const { promise, resolve } = Promise.withResolvers<void>();
+        const { onConfirm, onClose } = alone.channel;
+        alone.channel.onConfirm = (...confirm) => resolve(onConfirm?.(...confirm));
+        alone.channel.onClose = (error) => resolve(onClose?.(error));
+        if (this.waiting.has(pending)) this.publishOn(alone, pending);
+        if (alone.unconfirmed.size > 0) await promise;
+        await alone.channel.close();
+      } catch (error) {
+        this.failed(pending, error as Error);
+      }
+    }
   }
 
   /** Not confirmed: again, unless that would end no better. */
-  private refused(publication: Publication, error: Error & { code?: string }): void {
-    const { exchange, routingKey } = publication.envelope;
-    if (error.code === "NOT_FOUND") {
+  private failed(pending: Pending, error: Error): void {
+    const { exchange, routingKey } = pending.publication;
+    const code = error instanceof RefusedError ? error.code : "";
+    // The channel may have been closed for another message.
+    if (code === "NOT_FOUND" && error.message.includes(`'${exchange}'`)) {
       this.fail(
-        publication,
+        pending,
         new UnroutableError(`there is no exchange '${exchange}' any more`, { cause: error }),
       );
-      return;
-    }
-    if (this.closed || finalCodes.has(error.code ?? "")) {
+    } else if (this.closed || finalCodes.has(code)) {
       this.fail(
-        publication,
+        pending,
         new PublishError(`not published to '${routingKey}': ${error.message}`, { cause: error }),
       );
-      return;
+    } else {
+      this.again(pending, error.message);
     }
-    this.log.debug({ error: error.message, routingKey }, "publishing again");
-    setTimeout(() => this.tryOnce(publication), betweenTriesMs).unref();
   }
 
-  private succeed(publication: Publication): void {
-    if (this.end(publication)) publication.resolve();
+  private again(pending: Pending, why: string): void {
+    this.log.debug({ error: why, routingKey: pending.publication.routingKey }, "publishing again");
+    setTimeout(() => this.tryOnce(pending), betweenTriesMs).unref();
   }
 
-  private fail(publication: Publication, error: Error): void {
-    if (this.end(publication)) publication.reject(error);
+  private fail(pending: Pending, error: Error): void {
+    if (this.end(pending)) pending.reject(error);
   }
 
   /** False when somebody has been told already. */
-  private end(publication: Publication): boolean {
-    return this.waiting.delete(publication);
+  private end(pending: Pending): boolean {
+    return this.waiting.delete(pending);
   }
 
   private open(): Promise<PublishChannel> {
-    return (this.opening ??= this.acquire().finally(() => {
-      this.opening = undefined;
-    }));
+    this.opening ??= this.acquire()
+      .then((open) => (this.current = open))
+      .finally(() => {
+        this.opening = undefined;
+      });
+    return this.opening;
   }
 
   private async acquire(): Promise<PublishChannel> {
     const channel = await this.connection.acquire();
-    const returned: ReturnedMessage[] = [];
-    channel.on("basic.return", (message) => returned.push(message));
     await channel.confirmSelect();
-    this.current = { channel, returned, confirmed: [], inFlight: 0, isRetired: false };
-    return this.current;
+    const open: PublishChannel = { channel, unconfirmed: new Map(), returned: [], isRetired: false };
+    channel.onReturn = (message) => open.returned.push(message);
+    channel.onConfirm = (tag, multiple, isAcked) => this.confirmed(open, tag, multiple, isAcked);
+    channel.onClose = (error) => this.lost(open, error ?? new InterruptedError("the channel was closed"));
+    return open;
   }
 
   private failOverdue(): void {
     const nowMs = performance.now();
     // In the order in which they came, with the same time for each.
-    for (const publication of this.waiting) {
-      if (publication.deadlineMs > nowMs) return;
+    for (const pending of this.waiting) {
+      if (pending.deadlineMs > nowMs) return;
       this.fail(
-        publication,
+        pending,
         new PublishError(
           `not confirmed within ${this.timeoutMs} ms: is the broker reachable, and not out of memory or disk? The message may have been stored all the same.`,
         ),

@@ -1,4 +1,5 @@
-import type { ConnectionOptions } from "rabbitmq-client";
+import type { Logger } from "../../../base/index.ts";
+import type { ConnectionOptions } from "../../../client/index.ts";
 
 /** Where a broker is that speaks AMQP 0-9-1, and how to log in. */
 export interface AmqpAddress {
@@ -15,41 +16,39 @@ export interface AmqpAddress {
   readonly query?: URLSearchParams;
 }
 
-/** The client waits so long before it tries to connect again, growing from low to high. It never gives up. */
-const retryLowMs = 50;
-const retryHighMs = 5_000;
+/** The client waits so long before it tries to connect again, growing from first to last. It never gives up. */
+const retryFirstMs = 50;
+const retryLastMs = 5_000;
 /** A unix socket is on this machine: who serves it next is there in no time. */
-const localRetryHighMs = 250;
+const localRetryLastMs = 250;
 
-export function connectionOptions(address: AmqpAddress, name: string): ConnectionOptions {
-  const { hosts, socketPath, username, password, vhost, tls, query } = address;
-  // The client takes no undefined for "not given".
-  const given = (
-    key: string,
-    option: "heartbeat" | "connectionTimeout" | "maxChannels",
-  ): ConnectionOptions => {
-    const value = query?.get(key);
-    return value == null ? {} : { [option]: Number(value) };
-  };
+export function connectionOptions(
+  address: AmqpAddress,
+  connectionName: string,
+  logger: Logger,
+): ConnectionOptions {
+  const { socketPath, username, password, vhost, tls, query } = address;
+  const given = (key: string, otherwise: number): number => Number(query?.get(key) ?? otherwise);
   return {
-    hosts: [...hosts],
+    places: placesOf(address),
     username,
     password,
     vhost,
-    ...(tls !== undefined && { tls }),
-    connectionName: name,
-    // Many small frames, each waited for by somebody.
-    noDelay: true,
-    frameMax: 131_072,
+    tls,
+    connectionName,
     // On a unix socket the kernel says when the other end has gone.
-    ...(socketPath === undefined ? given("heartbeat", "heartbeat") : { heartbeat: 0 }),
-    ...given("connection_timeout", "connectionTimeout"),
-    ...given("channel_max", "maxChannels"),
-    retryLow: retryLowMs,
-    retryHigh: socketPath === undefined ? retryHighMs : localRetryHighMs,
-    // Node prefers the path to host and port, of which the client always gives some.
-    ...(socketPath !== undefined && { socket: { path: socketPath } as never }),
+    heartbeat: socketPath === undefined ? given("heartbeat", 60) : 0,
+    connectionTimeoutMs: given("connection_timeout", 10_000),
+    channelMax: given("channel_max", 2047),
+    retryDelayMs: { first: retryFirstMs, last: socketPath === undefined ? retryLastMs : localRetryLastMs },
+    logger,
   };
+}
+
+export function placesOf({ socketPath, hosts }: AmqpAddress): ConnectionOptions["places"] {
+  if (socketPath !== undefined) return [{ socketPath }];
+  const [first, ...others] = hosts.map((host) => ({ host }));
+  return [first, ...others];
 }
 
 /**

@@ -8,8 +8,7 @@ interface DeathEntry {
   readonly queue: string;
   readonly exchange: string;
   readonly "routing-keys": readonly string[];
-  /** Seconds since 1970. */
-  readonly time: number;
+  readonly time: Date;
   readonly "original-expiration"?: string;
 }
 
@@ -19,7 +18,7 @@ export function readDeaths({ headers }: IncomingMessage): Death[] {
     reason,
     queue,
     count,
-    atMs: time * 1000,
+    atMs: Number(time),
   }));
 }
 
@@ -34,7 +33,7 @@ export function withDeath(message: IncomingMessage, queue: string, nowMs: number
     queue,
     exchange,
     "routing-keys": [routingKey],
-    time: Math.floor(nowMs / 1000),
+    time: new Date(nowMs),
   };
   const deaths = [entry, ...before.filter((other) => other !== same)];
   const first = deaths.at(-1)!;

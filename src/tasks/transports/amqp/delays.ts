@@ -1,4 +1,4 @@
-import type { Channel } from "rabbitmq-client";
+import type { Channel } from "../../../client/index.ts";
 
 /** How a broker holds messages until they are due. */
 export interface Delays {

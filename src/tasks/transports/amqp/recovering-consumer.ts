@@ -1,10 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { AsyncMessage, Channel, Connection, SyncMessage } from "rabbitmq-client";
 import type { Logger } from "../../../base/index.ts";
+import {
+  InterruptedError,
+  type Channel,
+  type Connection,
+  type ReceivedMessage,
+} from "../../../client/index.ts";
 import type { Consumption, Delivery, IncomingMessage } from "../../transport.ts";
-import { isInterruption } from "./interruption.ts";
 import { messageOf } from "./mapping.ts";
-import type { TurnWrites } from "./turn-writes.ts";
 
 export interface ConsumerSettings {
   /** Declares what is consumed, on each new channel; resolves with the queue's name. */
@@ -26,7 +29,6 @@ const mostDelayMs = 5_000;
  */
 export class RecoveringConsumer implements Consumption {
   private readonly connection: Connection;
-  private readonly writes: TurnWrites;
   private readonly settings: ConsumerSettings;
   private readonly log: Logger;
   private channel: Channel | undefined;
@@ -38,8 +40,7 @@ export class RecoveringConsumer implements Consumption {
   /** What is being set up has its channel. */
   private isConnected = false;
 
-  constructor(connection: Connection, writes: TurnWrites, settings: ConsumerSettings, log: Logger) {
-    this.writes = writes;
+  constructor(connection: Connection, settings: ConsumerSettings, log: Logger) {
     this.connection = connection;
     this.settings = settings;
     this.log = log;
@@ -52,7 +53,7 @@ export class RecoveringConsumer implements Consumption {
         await this.setUp();
         return;
       } catch (error) {
-        if (this.state !== "consuming" || !isInterruption(error)) throw error;
+        if (this.state !== "consuming" || !(error instanceof InterruptedError)) throw error;
         await sleep(leastDelayMs);
       }
     }
@@ -65,7 +66,7 @@ export class RecoveringConsumer implements Consumption {
     // While it waits for a connection it is not waited for: it sees then that it is too late.
     if (this.isConnected) await this.settingUp?.catch(() => {});
     const { channel, tag } = this;
-    if (channel?.active && tag !== undefined) await channel.basicCancel({ consumerTag: tag }).catch(() => {});
+    if (channel?.active && tag !== undefined) await channel.basicCancel(tag).catch(() => {});
   }
 
   async close(): Promise<void> {
@@ -82,26 +83,23 @@ export class RecoveringConsumer implements Consumption {
 
   private async consume(): Promise<void> {
     this.isConnected = false;
-    const channel = await this.connection.acquire({ emitErrorsFromChannel: true });
+    const channel = await this.connection.acquire();
     this.isConnected = true;
     if (this.state !== "consuming") {
       await channel.close();
       return;
     }
-    let why: Error | undefined;
-    channel.on("error", (error: Error) => (why = error));
-    channel.once("close", () => this.lost(channel, why));
+    channel.onClose = (error) => this.lost(channel, error);
     // The queue was deleted, or its node is gone.
-    channel.once("basic.cancel", () => void channel.close());
+    channel.onCancel = () => void channel.close();
+    channel.onMessage = (message) => this.deliver(channel, message);
     try {
       const queue = await this.settings.prepare(channel);
-      await channel.basicQos({ prefetchCount: this.settings.prefetch });
-      const { noAck = false } = this.settings;
-      const { consumerTag } = await channel.basicConsume({ queue, noAck }, (message) =>
-        this.deliver(channel, message),
-      );
+      await channel.basicQos(this.settings.prefetch);
+      this.tag = await channel.basicConsume(queue, { noAck: this.settings.noAck ?? false });
+      // It was answered, and closed in the same moment.
+      if (!channel.active) throw new InterruptedError("the channel was closed");
       this.channel = channel;
-      this.tag = consumerTag;
       this.failures = 0;
     } catch (error) {
       if (channel.active) await channel.close();
@@ -109,10 +107,10 @@ export class RecoveringConsumer implements Consumption {
     }
   }
 
-  private deliver(channel: Channel, message: AsyncMessage): void {
+  private deliver(channel: Channel, message: ReceivedMessage): void {
     // What comes after the cancel goes back when the channel is closed.
     if (this.state === "consuming" && channel.active)
-      this.settings.onDelivery(new AmqpDelivery(channel, message, this.writes));
+      this.settings.onDelivery(new AmqpDelivery(channel, message));
   }
 
   private lost(channel: Channel, error: Error | undefined): void {
@@ -139,11 +137,9 @@ export class AmqpDelivery implements Delivery {
   readonly message: IncomingMessage;
   private readonly channel: Channel;
   private readonly deliveryTag: number;
-  private readonly writes: TurnWrites | undefined;
   private isSettled = false;
 
-  constructor(channel: Channel, message: AsyncMessage | SyncMessage, writes?: TurnWrites) {
-    this.writes = writes;
+  constructor(channel: Channel, message: ReceivedMessage) {
     this.channel = channel;
     this.message = messageOf(message);
     this.deliveryTag = message.deliveryTag;
@@ -154,21 +150,20 @@ export class AmqpDelivery implements Delivery {
   }
 
   ack(): void {
-    if (this.settles()) this.channel.basicAck({ deliveryTag: this.deliveryTag });
+    if (this.settles()) this.channel.basicAck(this.deliveryTag);
   }
 
   requeue(): void {
-    if (this.settles()) this.channel.basicNack({ deliveryTag: this.deliveryTag, requeue: true });
+    if (this.settles()) this.channel.basicNack(this.deliveryTag, { requeue: true });
   }
 
   reject(): void {
-    if (this.settles()) this.channel.basicNack({ deliveryTag: this.deliveryTag, requeue: false });
+    if (this.settles()) this.channel.basicNack(this.deliveryTag, { requeue: false });
   }
 
   private settles(): boolean {
     if (this.isSettled || !this.channel.active) return false;
     this.isSettled = true;
-    this.writes?.gather();
     return true;
   }
 }

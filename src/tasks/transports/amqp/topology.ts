@@ -1,4 +1,4 @@
-import type { Channel } from "rabbitmq-client";
+import { RefusedError, type Channel } from "../../../client/index.ts";
 import type { QueueDefinition } from "../../queue.ts";
 
 export type QueueType = "classic" | "quorum";
@@ -28,11 +28,10 @@ async function explained(what: string, declare: () => Promise<unknown>): Promise
   try {
     await declare();
   } catch (error) {
-    const { code, message } = error as Error & { code?: string };
-    if (code !== "PRECONDITION_FAILED") throw error;
+    if (!(error instanceof RefusedError) || error.code !== "PRECONDITION_FAILED") throw error;
     throw new Error(
       `${what} exists with other arguments than this task asks for. Describe it as it is (queue: { name, maxPriority, ttl, deadLetter }), ` +
-        `choose another name, or delete it. The broker says: ${message}`,
+        `choose another name, or delete it. The broker says: ${error.message}`,
       { cause: error },
     );
   }
