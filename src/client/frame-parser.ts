@@ -7,8 +7,8 @@ const headerBytes = 7;
 
 /** Cuts what arrives into frames (AMQP 0-9-1 §4.2.3). */
 export class FrameParser {
-  /** Of a frame, without the eight bytes around its payload. */
-  maxPayload: number = Infinity;
+  /** Of a frame, without the eight bytes around its payload. Until it is agreed, what no greeting is as long as. */
+  maxPayload: number = 131_064;
   private readonly onFrame: OnFrame;
   private rest: Buffer | undefined;
 

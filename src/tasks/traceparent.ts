@@ -1,10 +1,9 @@
-import { randomUUID } from "node:crypto";
+import { randomHex } from "./ids.ts";
 
 /**
  * Begins a trace: retries, children and dead letters of a task carry the same. Its flags say that nobody has recorded it yet.
  * https://www.w3.org/TR/trace-context/#traceparent-header
  */
 export function newTraceparent(): string {
-  const traceId = randomUUID().replaceAll("-", "");
-  return `00-${traceId}-${randomUUID().replaceAll("-", "").slice(0, 16)}-00`;
+  return `00-${randomHex(16)}-${randomHex(8)}-00`;
 }

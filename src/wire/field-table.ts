@@ -27,8 +27,6 @@ export const emptyTable: FieldTable = new Map();
 /** Nesting deeper than this is refused, so that a hostile table cannot exhaust the stack. */
 const maxDepth = 64;
 
-const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
 export function readTable(reader: ByteReader, depth = 0): FieldTable {
   const end = nestedEnd(reader, depth);
   if (reader.position === end) return emptyTable;
@@ -93,7 +91,7 @@ function readValue(reader: ByteReader, depth: number): FieldValue {
     case "D":
       return { type: "decimal", scale: reader.octet(), value: reader.long() };
     case "S":
-      return { type: "longstr", value: textOrBytes(reader.longstr()) };
+      return { type: "longstr", value: reader.text() };
     case "x":
       return { type: "binary", value: reader.longstr() };
     case "T":
@@ -124,14 +122,6 @@ function nestedEnd(reader: ByteReader, depth: number): number {
     throw new MalformedError(`a field table announces ${length} bytes but only ${reader.remaining} are left`);
   }
   return reader.position + length;
-}
-
-function textOrBytes(bytes: Uint8Array): string | Uint8Array {
-  try {
-    return strictUtf8.decode(bytes);
-  } catch {
-    return bytes;
-  }
 }
 
 function writeValue(writer: ByteWriter, field: FieldValue): void {
