@@ -25,7 +25,37 @@ export interface TaskRow {
   readonly progress: string | null;
   /** How many events it has: the sequence of the last one. */
   readonly eventCount: number;
+  /** Of the event that its last attempt has started, while only this row tells it (task-events.ts); else 0. */
+  readonly startedSequence: number;
 }
+
+export type TaskChange = Partial<Omit<TaskRow, "key" | "id">>;
+
+export const columns: Readonly<Record<keyof TaskRow, string>> = {
+  key: "key",
+  id: "id",
+  type: "type",
+  queue: "queue",
+  phase: "phase",
+  attempt: "attempt",
+  messageAttempt: "message_attempt",
+  crashes: "crashes",
+  fence: "fence",
+  startedAtMs: "started_at",
+  finishedAtMs: "finished_at",
+  dueAtMs: "due_at",
+  expiresAtMs: "expires_at",
+  result: "result",
+  failure: "failure",
+  progress: "progress",
+  eventCount: "event_count",
+  startedSequence: "started_sequence",
+};
+
+/** To select a {@link TaskRow}. */
+export const taskColumns: string = Object.entries(columns)
+  .map(([field, column]) => `${column} AS "${field}"`)
+  .join(", ");
 
 export const phases: readonly TaskPhase[] = [
   "queued",
@@ -56,16 +86,12 @@ export function blankTask(id: string): TaskRow {
     failure: null,
     progress: null,
     eventCount: 0,
+    startedSequence: 0,
   };
 }
 
-export function isFinished({ phase }: TaskRow): boolean {
+export function isFinished({ phase }: Pick<TaskRow, "phase">): boolean {
   return phase === "completed" || phase === "dead" || phase === "cancelled";
-}
-
-/** By which tasks are listed. */
-export function touchedAtMs({ finishedAtMs, startedAtMs }: TaskRow): number {
-  return finishedAtMs ?? startedAtMs ?? 0;
 }
 
 export function toRecord(task: TaskRow): TaskRecord {

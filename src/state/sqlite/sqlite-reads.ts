@@ -1,7 +1,8 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { StepRecord, TaskEvent, TaskFilter, TaskPhase, TaskRecord } from "../state-store.ts";
-import { phases, toRecord, type TaskRow } from "../task-row.ts";
-import { stepRecord, taskColumns } from "./sqlite-rows.ts";
+import { eventsOf, withEventColumns, type TaskWithEvent } from "../task-events.ts";
+import { phases, taskColumns, toRecord, type TaskRow } from "../task-row.ts";
+import { stepRecord } from "./sqlite-rows.ts";
 
 /** What is only read, beside all transactions. */
 export class SqliteReads {
@@ -16,8 +17,8 @@ export class SqliteReads {
     this.database = database;
     this.selectTask = database.prepare(`SELECT ${taskColumns} FROM warren_tasks WHERE id = ?`);
     this.selectEvents = database.prepare(
-      `SELECT sequence, kind, at AS atMs, data FROM warren_events
-       WHERE task = (SELECT key FROM warren_tasks WHERE id = ?) AND sequence > ? ORDER BY sequence`,
+      `SELECT ${withEventColumns} FROM warren_tasks AS t
+       LEFT JOIN warren_events AS e ON e.task = t.key AND e.sequence > ?2 WHERE t.id = ?1`,
     );
     this.selectStep = database.prepare(
       `SELECT name, status, result FROM warren_steps
@@ -71,11 +72,7 @@ export class SqliteReads {
   }
 
   events(id: string, afterSequence: number): TaskEvent[] {
-    return this.selectEvents
-      .all(id, afterSequence)
-      .map(
-        ({ sequence, kind, atMs, data }) => ({ sequence, kind, atMs, data: data ?? undefined }) as TaskEvent,
-      );
+    return eventsOf(this.selectEvents.all(id, afterSequence) as unknown as TaskWithEvent[], afterSequence);
   }
 
   step(taskId: string, name: string): StepRecord | undefined {

@@ -41,6 +41,14 @@ describe("state in SQLite", () => {
     expect(connectTo(file).prepare("PRAGMA user_version").get()).toEqual({ user_version: 12 });
   });
 
+  it("writes no rows for the events of a task that starts once and completes", async () => {
+    const { store, file } = await openFile();
+    await store.begin(claim);
+    await store.complete("a", 1, { result: "1", nowMs: 2000, expiresAtMs: 9000 });
+    expect(await store.events("a")).toHaveLength(2);
+    expect(connectTo(file).prepare("SELECT count(*) AS rows FROM warren_events").get()).toEqual({ rows: 0 });
+  });
+
   it("refuses a file that a newer Warren has written", async () => {
     const { store, file } = await openFile();
     await store.close();
