@@ -28,6 +28,8 @@ export interface Touched {
 /** The rows that an operation touches, locked against other writers. */
 export interface Rows {
   task(id: string): TaskRow | undefined;
+  /** Writes a task that nobody has heard of, blank but for `change`; undefined when somebody has, and nothing is written. */
+  addTask(id: string, change: TaskChange): TaskRow | undefined;
   /** Writes what changes of a task, and rows for what has happened to it. */
   saveTask(task: TaskRow, change: TaskChange, events?: readonly EventRow[]): void;
   step(task: TaskRow, name: string): StepRecord | undefined;

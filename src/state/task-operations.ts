@@ -1,38 +1,55 @@
 /** The rules of a task's life. The picture is in state-store.ts. */
 
 import type { EventRow, Operation, Rows } from "./operation.ts";
-import type { Begun, Claim, CompletedOutcome, DeadOutcome, NextAttempt, TaskRecord } from "./state-store.ts";
+import type {
+  Begun,
+  Claim,
+  CompletedOutcome,
+  DeadOutcome,
+  NextAttempt,
+  TaskFailure,
+  TaskRecord,
+} from "./state-store.ts";
 import { startedEvent } from "./task-events.ts";
 import { blankTask, failureOf, isFinished, toRecord, type TaskChange, type TaskRow } from "./task-row.ts";
 
 export function begin(claim: Claim): Operation<Begun> {
   const run = (rows: Rows): Begun => {
-    const task = rows.task(claim.id) ?? blankTask(claim.id);
+    // Most tasks are new: to find out by adding it spares looking first, which takes half as long.
+    const first = start(blankTask(claim.id), claim);
+    const added = rows.addTask(claim.id, first);
+    if (added !== undefined) return started(added, undefined);
+
+    const task = rows.task(claim.id)!;
     if (isFinished(task)) return { status: "finished", record: toRecord(task) };
     if (claim.attempt < task.messageAttempt) return { status: "superseded", record: toRecord(task) };
-
-    const crashes = crashesSince(task, claim.attempt);
-    const attempt = claim.attempt + crashes;
-    const fence = task.fence + 1;
-    const sequence = task.eventCount + 1;
-    const started: TaskChange = {
-      type: claim.type,
-      queue: claim.queue,
-      phase: "active",
-      attempt,
-      messageAttempt: claim.attempt,
-      crashes,
-      fence,
-      startedAtMs: claim.nowMs,
-      dueAtMs: null,
-      eventCount: sequence,
-      startedSequence: sequence,
-    };
-    rows.saveTask(task, started, startedEvent(task));
-    return { status: "started", fence, attempt, failure: failureOf(task) };
+    const next = start(task, claim);
+    rows.saveTask(task, next, startedEvent(task));
+    return started({ ...task, ...next }, failureOf(task));
   };
   // What a power failure takes away is only that an attempt began, and it ends the attempt as well.
   return { touches: { task: claim.id, makesTask: true }, isLasting: false, run };
+}
+
+function start(task: TaskRow, claim: Claim): TaskChange {
+  const crashes = crashesSince(task, claim.attempt);
+  return {
+    type: claim.type,
+    queue: claim.queue,
+    phase: "active",
+    attempt: claim.attempt + crashes,
+    messageAttempt: claim.attempt,
+    crashes,
+    fence: task.fence + 1,
+    startedAtMs: claim.nowMs,
+    dueAtMs: null,
+    eventCount: task.eventCount + 1,
+    startedSequence: task.eventCount + 1,
+  };
+}
+
+function started({ fence, attempt }: TaskRow, failure: TaskFailure | undefined): Begun {
+  return { status: "started", fence, attempt, failure };
 }
 
 /** Whoever was active with the same message has neither finished nor handed it back. */
@@ -108,7 +125,7 @@ export function setProgress(id: string, fence: number, progress: string, nowMs: 
 export function cancel(id: string, options: { nowMs: number; expiresAtMs: number }): Operation<TaskRecord> {
   const { nowMs, expiresAtMs } = options;
   const run = (rows: Rows): TaskRecord => {
-    const task = rows.task(id) ?? blankTask(id);
+    const task = rows.addTask(id, {}) ?? rows.task(id)!;
     if (isFinished(task)) return toRecord(task);
     const kinds = task.phase === "active" ? ["cancel-requested", "cancelled"] : ["cancelled"];
     const cancelled: TaskChange = {

@@ -2,7 +2,7 @@ import type { TaskFailure, TaskPhase, TaskRecord } from "./state-store.ts";
 
 /** A task as both databases keep it. */
 export interface TaskRow {
-  /** Its number in the database; 0 before it has one. */
+  /** Its number in the database. */
   readonly key: number;
   readonly id: string;
   readonly type: string;
@@ -66,10 +66,10 @@ export const phases: readonly TaskPhase[] = [
   "cancelled",
 ];
 
-/** A task that nobody has heard of. */
-export function blankTask(id: string): TaskRow {
+/** A task that nobody has heard of; 0 is no key. */
+export function blankTask(id: string, key = 0): TaskRow {
   return {
-    key: 0,
+    key,
     id,
     type: "",
     queue: "",

@@ -1,7 +1,7 @@
 import type { EventRow, LeaseRow, Operation, Rows, StepRow } from "../operation.ts";
 import type { StepRecord } from "../state-store.ts";
 import type { TaskWithEvent } from "../task-events.ts";
-import type { TaskChange, TaskRow } from "../task-row.ts";
+import { isFinished, type TaskChange, type TaskRow } from "../task-row.ts";
 import type { Query } from "./connections.ts";
 import type { statements } from "./sql.ts";
 
@@ -52,6 +52,14 @@ export class PostgresRows implements Rows {
   }
 
   task(id: string): TaskRow | undefined {
+    return this.tasks.get(id);
+  }
+
+  addTask(id: string, change: TaskChange): TaskRow | undefined {
+    // The row is there in any case, since it was locked.
+    const task = this.tasks.get(id)!;
+    if (task.fence > 0 || isFinished(task)) return undefined;
+    this.saveTask(task, change);
     return this.tasks.get(id);
   }
 
