@@ -1,5 +1,7 @@
 /** What the contract cannot say of every database: files, and other programs that write to them. */
 
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -10,6 +12,20 @@ import { openSqliteStore } from "../../../src/state/sqlite-store.ts";
 import { dataDirectory } from "../../support/data-directory.ts";
 
 const claim = { id: "a", type: "mail", queue: "tasks", attempt: 1, nowMs: 1000 };
+
+/**
+ * What a process does that finds the index of the log in disorder, as one that was killed may leave it: it takes the locks
+ * of who writes and who repairs. https://sqlite.org/walformat.html#wal_locks
+ */
+const repairing = `
+import fcntl, os, sys, time
+index = os.open(sys.argv[1], os.O_RDWR)
+for lock in (120, 122):
+    fcntl.lockf(index, fcntl.LOCK_EX, 1, lock)
+os.pwrite(index, bytes(48), 0)
+print("repairing", flush=True)
+time.sleep(0.1)
+`;
 
 describe("state in SQLite", () => {
   it("waits for another program's transaction without holding up this one", async () => {
@@ -30,6 +46,16 @@ describe("state in SQLite", () => {
     await expect(store.begin(claim)).rejects.toThrow("Another process has been writing");
     other.exec("ROLLBACK");
     expect(await store.begin(claim)).toMatchObject({ fence: 1 });
+  });
+
+  it("waits with a read until another process has repaired the log", async () => {
+    const { store, file } = await openFile();
+    await store.begin(claim);
+    const repair = spawn("python3", ["-c", repairing, `${file}-shm`]);
+    onTestFinished(() => void repair.kill());
+    await once(repair.stdout, "data");
+    expect(await store.get("a")).toMatchObject({ phase: "active" });
+    expect(await store.complete("a", 1, { result: "1", nowMs: 2000, expiresAtMs: 9000 })).toBe(true);
   });
 
   it("lives beside the tables of a program, whatever version those have", async () => {
