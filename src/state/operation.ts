@@ -1,5 +1,5 @@
 import type { StepRecord } from "./state-store.ts";
-import type { TaskRow } from "./task-row.ts";
+import type { TaskChange, TaskRow } from "./task-row.ts";
 
 /**
  * A write, as a decision about rows. It is the same for both databases; what they do with it differs: SQLite reads and
@@ -28,15 +28,18 @@ export interface Touched {
 /** The rows that an operation touches, locked against other writers. */
 export interface Rows {
   task(id: string): TaskRow | undefined;
-  /** With what happened to it. */
-  saveTask(task: TaskRow, events?: readonly NewEvent[]): void;
+  /** Writes a task that nobody has heard of, blank but for `change`; undefined when somebody has, and nothing is written. */
+  addTask(id: string, change: TaskChange): TaskRow | undefined;
+  /** Writes what changes of a task, and rows for what has happened to it. */
+  saveTask(task: TaskRow, change: TaskChange, events?: readonly EventRow[]): void;
   step(task: TaskRow, name: string): StepRecord | undefined;
   saveStep(task: TaskRow, step: StepRow): void;
   lease(name: string): LeaseRow | undefined;
   saveLease(lease: LeaseRow): void;
 }
 
-export interface NewEvent {
+export interface EventRow {
+  readonly sequence: number;
   readonly kind: string;
   readonly atMs: number;
   /** JSON text. */

@@ -3,7 +3,7 @@ import type { Operation } from "./operation.ts";
 import { Batches } from "./postgres/batches.ts";
 import { ChangeListener } from "./postgres/change-listener.ts";
 import { Connections } from "./postgres/connections.ts";
-import { stepRecord, taskRow } from "./postgres/postgres-rows.ts";
+import { stepRecord, taskRow, taskWithEvent } from "./postgres/postgres-rows.ts";
 import { prepareSchema } from "./postgres/schema.ts";
 import { channelOf, statements } from "./postgres/sql.ts";
 import { runStepTransaction } from "./postgres/step-transaction.ts";
@@ -17,6 +17,7 @@ import type {
   TaskRecord,
 } from "./state-store.ts";
 import { Store } from "./store.ts";
+import { eventsOf } from "./task-events.ts";
 import { toRecord } from "./task-row.ts";
 
 export interface PostgresOptions {
@@ -98,15 +99,7 @@ class PostgresDatabase implements StateDatabase {
 
   async events(id: string, afterSequence: number): Promise<TaskEvent[]> {
     const rows = await this.read(this.sql.events, [id, afterSequence]);
-    return rows.map(
-      ({ sequence, kind, atMs, data }) =>
-        ({
-          sequence: Number(sequence),
-          kind,
-          atMs: Number(atMs),
-          data: data ?? undefined,
-        }) as TaskEvent,
-    );
+    return eventsOf(rows.map(taskWithEvent), afterSequence);
   }
 
   async findStep(taskId: string, name: string): Promise<StepRecord | undefined> {

@@ -6,9 +6,10 @@ import type { Operation } from "./operation.ts";
 import { OtherWriters } from "./sqlite/other-writers.ts";
 import { prepareSchema } from "./sqlite/schema.ts";
 import { pruneSlice } from "./sqlite/prune.ts";
+import { isBusy } from "./sqlite/sqlite-error.ts";
 import { SqliteReads } from "./sqlite/sqlite-reads.ts";
 import { SqliteRows } from "./sqlite/sqlite-rows.ts";
-import { isBusy, Transactions } from "./sqlite/transactions.ts";
+import { Transactions } from "./sqlite/transactions.ts";
 import { WalSync } from "./sqlite/wal-sync.ts";
 import type { StateDatabase } from "./state-database.ts";
 import type {
@@ -50,6 +51,8 @@ async function openDatabase(file: string, busyTimeoutMs: number): Promise<Databa
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 4000",
       );
       prepareSchema(database, file);
+      // From now on nobody waits within SQLite, but for readers in rare moments.
+      database.exec("PRAGMA busy_timeout = 0");
       return database;
     } catch (error) {
       database?.close();
@@ -83,7 +86,7 @@ class SqliteDatabase implements StateDatabase {
     this.database = database;
     this.wal = wal;
     this.rows = new SqliteRows(database);
-    this.reads = new SqliteReads(database);
+    this.reads = new SqliteReads(database, busyTimeoutMs);
     this.transactions = new Transactions(database, this.rows, wal, busyTimeoutMs);
     this.others = new OtherWriters(() => this.reads.dataVersion());
   }

@@ -1,35 +1,55 @@
 /** The rules of a task's life. The picture is in state-store.ts. */
 
-import type { NewEvent, Operation, Rows } from "./operation.ts";
-import type { Begun, Claim, CompletedOutcome, DeadOutcome, NextAttempt, TaskRecord } from "./state-store.ts";
-import { blankTask, failureOf, isFinished, toRecord, type TaskRow } from "./task-row.ts";
+import type { EventRow, Operation, Rows } from "./operation.ts";
+import type {
+  Begun,
+  Claim,
+  CompletedOutcome,
+  DeadOutcome,
+  NextAttempt,
+  TaskFailure,
+  TaskRecord,
+} from "./state-store.ts";
+import { startedEvent } from "./task-events.ts";
+import { blankTask, failureOf, isFinished, toRecord, type TaskChange, type TaskRow } from "./task-row.ts";
 
 export function begin(claim: Claim): Operation<Begun> {
   const run = (rows: Rows): Begun => {
-    const task = rows.task(claim.id) ?? blankTask(claim.id);
+    // Most tasks are new: to find out by adding it spares looking first, which takes half as long.
+    const first = start(blankTask(claim.id), claim);
+    const added = rows.addTask(claim.id, first);
+    if (added !== undefined) return started(added, undefined);
+
+    const task = rows.task(claim.id)!;
     if (isFinished(task)) return { status: "finished", record: toRecord(task) };
     if (claim.attempt < task.messageAttempt) return { status: "superseded", record: toRecord(task) };
-
-    const crashes = crashesSince(task, claim.attempt);
-    const attempt = claim.attempt + crashes;
-    const fence = task.fence + 1;
-    const started: TaskRow = {
-      ...task,
-      type: claim.type,
-      queue: claim.queue,
-      phase: "active",
-      attempt,
-      messageAttempt: claim.attempt,
-      crashes,
-      fence,
-      startedAtMs: claim.nowMs,
-      dueAtMs: null,
-    };
-    rows.saveTask(started, [event("started", claim.nowMs, `{"attempt":${attempt},"fence":${fence}}`)]);
-    return { status: "started", fence, attempt, failure: failureOf(task) };
+    const next = start(task, claim);
+    rows.saveTask(task, next, startedEvent(task));
+    return started({ ...task, ...next }, failureOf(task));
   };
   // What a power failure takes away is only that an attempt began, and it ends the attempt as well.
   return { touches: { task: claim.id, makesTask: true }, isLasting: false, run };
+}
+
+function start(task: TaskRow, claim: Claim): TaskChange {
+  const crashes = crashesSince(task, claim.attempt);
+  return {
+    type: claim.type,
+    queue: claim.queue,
+    phase: "active",
+    attempt: claim.attempt + crashes,
+    messageAttempt: claim.attempt,
+    crashes,
+    fence: task.fence + 1,
+    startedAtMs: claim.nowMs,
+    dueAtMs: null,
+    eventCount: task.eventCount + 1,
+    startedSequence: task.eventCount + 1,
+  };
+}
+
+function started({ fence, attempt }: TaskRow, failure: TaskFailure | undefined): Begun {
+  return { status: "started", fence, attempt, failure };
 }
 
 /** Whoever was active with the same message has neither finished nor handed it back. */
@@ -41,8 +61,15 @@ function crashesSince(task: TaskRow, messageAttempt: number): number {
 export function complete(id: string, fence: number, outcome: CompletedOutcome): Operation<boolean> {
   const { result = null, nowMs, expiresAtMs } = outcome;
   return change(id, true, holdsFence(fence), (task) => [
-    { ...task, phase: "completed", result, finishedAtMs: nowMs, dueAtMs: null, expiresAtMs },
-    event("completed", nowMs),
+    // Its event is told by the row.
+    {
+      phase: "completed",
+      result,
+      finishedAtMs: nowMs,
+      dueAtMs: null,
+      expiresAtMs,
+      eventCount: task.eventCount + 1,
+    },
   ]);
 }
 
@@ -50,8 +77,15 @@ export function fail(id: string, fence: number, outcome: DeadOutcome): Operation
   const { nowMs, expiresAtMs } = outcome;
   const failure = JSON.stringify(outcome.failure);
   return change(id, true, holdsFence(fence), (task) => [
-    { ...task, phase: "dead", failure, finishedAtMs: nowMs, dueAtMs: null, expiresAtMs },
-    event("dead", nowMs, failure),
+    {
+      phase: "dead",
+      failure,
+      finishedAtMs: nowMs,
+      dueAtMs: null,
+      expiresAtMs,
+      eventCount: task.eventCount + 1,
+    },
+    { sequence: task.eventCount + 1, kind: "dead", atMs: nowMs, data: failure },
   ]);
 }
 
@@ -60,44 +94,55 @@ export function retrying(id: string, fence: number, next: NextAttempt): Operatio
   const data = JSON.stringify(next);
   return change(id, true, holdsFence(fence), (task) => [
     {
-      ...task,
       phase: "retrying",
       messageAttempt: attempt,
       crashes: attempt === task.messageAttempt ? task.crashes : 0,
       dueAtMs,
       failure: failure === undefined ? task.failure : JSON.stringify(failure),
+      eventCount: task.eventCount + 1,
     },
-    // Nobody says what time it is; a retry without a failure is at least not older than its attempt.
-    event("retrying", failure?.atMs ?? task.startedAtMs ?? dueAtMs, data),
+    {
+      sequence: task.eventCount + 1,
+      kind: "retrying",
+      // Nobody says what time it is; a retry without a failure is at least not older than its attempt.
+      atMs: failure?.atMs ?? task.startedAtMs ?? dueAtMs,
+      data,
+    },
   ]);
 }
 
 export function release(id: string, fence: number): Operation<boolean> {
-  return change(id, false, isActive(fence), (task) => [{ ...task, phase: "queued" }]);
+  return change(id, false, isActive(fence), () => [{ phase: "queued" }]);
 }
 
 export function setProgress(id: string, fence: number, progress: string, nowMs: number): Operation<boolean> {
   return change(id, false, isActive(fence), (task) => [
-    { ...task, progress },
-    event("progress", nowMs, progress),
+    { progress, eventCount: task.eventCount + 1 },
+    { sequence: task.eventCount + 1, kind: "progress", atMs: nowMs, data: progress },
   ]);
 }
 
 export function cancel(id: string, options: { nowMs: number; expiresAtMs: number }): Operation<TaskRecord> {
   const { nowMs, expiresAtMs } = options;
   const run = (rows: Rows): TaskRecord => {
-    const task = rows.task(id) ?? blankTask(id);
+    const task = rows.addTask(id, {}) ?? rows.task(id)!;
     if (isFinished(task)) return toRecord(task);
-    const cancelled: TaskRow = {
-      ...task,
+    const kinds = task.phase === "active" ? ["cancel-requested", "cancelled"] : ["cancelled"];
+    const cancelled: TaskChange = {
       phase: "cancelled",
       finishedAtMs: nowMs,
       dueAtMs: null,
       expiresAtMs,
+      eventCount: task.eventCount + kinds.length,
     };
-    const requested = task.phase === "active" ? [event("cancel-requested", nowMs)] : [];
-    rows.saveTask(cancelled, [...requested, event("cancelled", nowMs)]);
-    return toRecord(cancelled);
+    const events = kinds.map((kind, index) => ({
+      sequence: task.eventCount + 1 + index,
+      kind,
+      atMs: nowMs,
+      data: null,
+    }));
+    rows.saveTask(task, cancelled, events);
+    return toRecord({ ...task, ...cancelled });
   };
   return { touches: { task: id, makesTask: true }, isLasting: true, run };
 }
@@ -106,7 +151,6 @@ export function reopen(id: string): Operation<boolean> {
   const mayReopen = ({ phase }: TaskRow): boolean => phase === "dead" || phase === "cancelled";
   return change(id, true, mayReopen, (task) => [
     {
-      ...task,
       phase: "queued",
       messageAttempt: 0,
       crashes: 0,
@@ -115,7 +159,10 @@ export function reopen(id: string): Operation<boolean> {
       finishedAtMs: null,
       expiresAtMs: null,
       failure: null,
+      startedSequence: 0,
     },
+    // It tells of the attempt's fence.
+    ...startedEvent(task),
   ]);
 }
 
@@ -136,18 +183,14 @@ function change(
   id: string,
   isLasting: boolean,
   isPermitted: (task: TaskRow) => boolean,
-  changed: (task: TaskRow) => [TaskRow, ...NewEvent[]],
+  changed: (task: TaskRow) => [TaskChange, ...EventRow[]],
 ): Operation<boolean> {
   const run = (rows: Rows): boolean => {
     const task = rows.task(id);
     if (task === undefined || !isPermitted(task)) return false;
     const [next, ...events] = changed(task);
-    rows.saveTask(next, events);
+    rows.saveTask(task, next, events);
     return true;
   };
   return { touches: { task: id }, isLasting, run };
-}
-
-function event(kind: string, atMs: number, data: string | null = null): NewEvent {
-  return { kind, atMs, data };
 }

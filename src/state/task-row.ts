@@ -2,7 +2,7 @@ import type { TaskFailure, TaskPhase, TaskRecord } from "./state-store.ts";
 
 /** A task as both databases keep it. */
 export interface TaskRow {
-  /** Its number in the database; 0 before it has one. */
+  /** Its number in the database. */
   readonly key: number;
   readonly id: string;
   readonly type: string;
@@ -25,7 +25,37 @@ export interface TaskRow {
   readonly progress: string | null;
   /** How many events it has: the sequence of the last one. */
   readonly eventCount: number;
+  /** Of the event that its last attempt has started, while only this row tells it (task-events.ts); else 0. */
+  readonly startedSequence: number;
 }
+
+export type TaskChange = Partial<Omit<TaskRow, "key" | "id">>;
+
+export const columns: Readonly<Record<keyof TaskRow, string>> = {
+  key: "key",
+  id: "id",
+  type: "type",
+  queue: "queue",
+  phase: "phase",
+  attempt: "attempt",
+  messageAttempt: "message_attempt",
+  crashes: "crashes",
+  fence: "fence",
+  startedAtMs: "started_at",
+  finishedAtMs: "finished_at",
+  dueAtMs: "due_at",
+  expiresAtMs: "expires_at",
+  result: "result",
+  failure: "failure",
+  progress: "progress",
+  eventCount: "event_count",
+  startedSequence: "started_sequence",
+};
+
+/** To select a {@link TaskRow}. */
+export const taskColumns: string = Object.entries(columns)
+  .map(([field, column]) => `${column} AS "${field}"`)
+  .join(", ");
 
 export const phases: readonly TaskPhase[] = [
   "queued",
@@ -36,10 +66,10 @@ export const phases: readonly TaskPhase[] = [
   "cancelled",
 ];
 
-/** A task that nobody has heard of. */
-export function blankTask(id: string): TaskRow {
+/** A task that nobody has heard of; 0 is no key. */
+export function blankTask(id: string, key = 0): TaskRow {
   return {
-    key: 0,
+    key,
     id,
     type: "",
     queue: "",
@@ -56,16 +86,12 @@ export function blankTask(id: string): TaskRow {
     failure: null,
     progress: null,
     eventCount: 0,
+    startedSequence: 0,
   };
 }
 
-export function isFinished({ phase }: TaskRow): boolean {
+export function isFinished({ phase }: Pick<TaskRow, "phase">): boolean {
   return phase === "completed" || phase === "dead" || phase === "cancelled";
-}
-
-/** By which tasks are listed. */
-export function touchedAtMs({ finishedAtMs, startedAtMs }: TaskRow): number {
-  return finishedAtMs ?? startedAtMs ?? 0;
 }
 
 export function toRecord(task: TaskRow): TaskRecord {

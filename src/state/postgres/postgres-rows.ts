@@ -1,6 +1,7 @@
-import type { LeaseRow, NewEvent, Operation, Rows, StepRow } from "../operation.ts";
+import type { EventRow, LeaseRow, Operation, Rows, StepRow } from "../operation.ts";
 import type { StepRecord } from "../state-store.ts";
-import { touchedAtMs, type TaskRow } from "../task-row.ts";
+import type { TaskWithEvent } from "../task-events.ts";
+import { isFinished, type TaskChange, type TaskRow } from "../task-row.ts";
 import type { Query } from "./connections.ts";
 import type { statements } from "./sql.ts";
 
@@ -10,7 +11,7 @@ export class PostgresRows implements Rows {
   private readonly steps = new Map<string, StepRecord>();
   private readonly leases = new Map<string, LeaseRow>();
   private readonly changedTasks = new Set<string>();
-  private readonly newEvents: (NewEvent & { task: number; sequence: number })[] = [];
+  private readonly newEvents: (EventRow & { task: number })[] = [];
   private readonly changedSteps = new Map<string, StepRow & { task: number }>();
   private readonly changedLeases = new Set<string>();
 
@@ -54,10 +55,17 @@ export class PostgresRows implements Rows {
     return this.tasks.get(id);
   }
 
-  saveTask(task: TaskRow, events: readonly NewEvent[] = []): void {
-    let sequence = task.eventCount;
-    for (const event of events) this.newEvents.push({ ...event, task: task.key, sequence: ++sequence });
-    this.tasks.set(task.id, { ...task, eventCount: sequence });
+  addTask(id: string, change: TaskChange): TaskRow | undefined {
+    // The row is there in any case, since it was locked.
+    const task = this.tasks.get(id)!;
+    if (task.fence > 0 || isFinished(task)) return undefined;
+    this.saveTask(task, change);
+    return this.tasks.get(id);
+  }
+
+  saveTask(task: TaskRow, change: TaskChange, events: readonly EventRow[] = []): void {
+    for (const event of events) this.newEvents.push({ ...event, task: task.key });
+    this.tasks.set(task.id, { ...task, ...change });
     this.changedTasks.add(task.id);
   }
 
@@ -84,7 +92,7 @@ export class PostgresRows implements Rows {
   changes(writer?: string, batch?: number): unknown[] {
     const tasks = [...this.changedTasks].map((id) => this.tasks.get(id)!);
     return [
-      JSON.stringify(tasks.map((task) => ({ ...task, touchedAtMs: touchedAtMs(task) }))),
+      JSON.stringify(tasks),
       JSON.stringify(this.newEvents),
       JSON.stringify([...this.changedSteps.values()]),
       JSON.stringify([...this.changedLeases].map((name) => this.leases.get(name)!)),
@@ -128,6 +136,23 @@ export function taskRow(row: Record<string, unknown>): TaskRow {
     failure: row["failure"] as string | null,
     progress: row["progress"] as string | null,
     eventCount: Number(row["eventCount"]),
+    startedSequence: Number(row["startedSequence"]),
+  };
+}
+
+export function taskWithEvent(row: Record<string, unknown>): TaskWithEvent {
+  return {
+    phase: row["phase"] as TaskRow["phase"],
+    attempt: Number(row["attempt"]),
+    fence: Number(row["fence"]),
+    startedAtMs: numberOrNull(row["startedAtMs"]),
+    finishedAtMs: numberOrNull(row["finishedAtMs"]),
+    eventCount: Number(row["eventCount"]),
+    startedSequence: Number(row["startedSequence"]),
+    sequence: numberOrNull(row["sequence"]),
+    kind: row["kind"] as string | null,
+    atMs: numberOrNull(row["atMs"]),
+    data: row["data"] as string | null,
   };
 }
 

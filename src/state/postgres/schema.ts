@@ -60,7 +60,8 @@ function tables(schema: string): string {
       failure text,
       progress text,
       event_count bigint NOT NULL DEFAULT 0,
-      touched_at bigint NOT NULL DEFAULT 0
+      started_sequence bigint NOT NULL DEFAULT 0,
+      touched_at bigint NOT NULL GENERATED ALWAYS AS (coalesce(finished_at, started_at, 0)) STORED
     ) WITH (fillfactor = 70);
     CREATE INDEX tasks_listed ON tasks (phase, touched_at, key);
     CREATE INDEX tasks_expiring ON tasks (expires_at) WHERE expires_at IS NOT NULL;

@@ -1,4 +1,5 @@
-import { phases } from "../task-row.ts";
+import { withEventColumns } from "../task-events.ts";
+import { phases, taskColumns } from "../task-row.ts";
 
 /** Our statements, for the schema that they are to use. Batches travel as JSON, so that a batch of any size is one statement. */
 export function statements(schema: string): Record<Statement, string> {
@@ -25,11 +26,12 @@ export function statements(schema: string): Record<Statement, string> {
         UPDATE ${tasks} AS t SET type = n.type, queue = n.queue, phase = n.phase, attempt = n.attempt,
           message_attempt = n."messageAttempt", crashes = n.crashes, fence = n.fence, started_at = n."startedAtMs",
           finished_at = n."finishedAtMs", due_at = n."dueAtMs", expires_at = n."expiresAtMs", result = n.result,
-          failure = n.failure, progress = n.progress, event_count = n."eventCount", touched_at = n."touchedAtMs"
+          failure = n.failure, progress = n.progress, event_count = n."eventCount",
+          started_sequence = n."startedSequence"
         FROM json_to_recordset($1) AS n (key bigint, type text, queue text, phase text, attempt bigint,
           "messageAttempt" bigint, crashes bigint, fence bigint, "startedAtMs" bigint, "finishedAtMs" bigint,
           "dueAtMs" bigint, "expiresAtMs" bigint, result text, failure text, progress text, "eventCount" bigint,
-          "touchedAtMs" bigint)
+          "startedSequence" bigint)
         WHERE t.key = n.key
       ), saved_events AS (
         INSERT INTO ${events} SELECT task, sequence, kind, "atMs", data
@@ -65,8 +67,8 @@ export function statements(schema: string): Record<Statement, string> {
         (SELECT count(*) FROM ${tasks}
          WHERE phase IN ('completed', 'dead', 'cancelled') AND touched_at >= $2 AND queue = $1) AS finished`,
     events: `
-      SELECT sequence, kind, at AS "atMs", data FROM ${events}
-      WHERE task = (SELECT key FROM ${tasks} WHERE id = $1) AND sequence > $2 ORDER BY sequence`,
+      SELECT ${withEventColumns} FROM ${tasks} AS t
+      LEFT JOIN ${events} AS e ON e.task = t.key AND e.sequence > $2 WHERE t.id = $1`,
     step: `
       SELECT name, status, result FROM ${steps} WHERE task = (SELECT key FROM ${tasks} WHERE id = $1) AND name = $2`,
     prune: `
@@ -103,10 +105,6 @@ type Statement =
 export function channelOf(schema: string): string {
   return `${schema}_changes`;
 }
-
-const taskColumns = `key, id, type, queue, phase, attempt, message_attempt AS "messageAttempt", crashes, fence,
-  started_at AS "startedAtMs", finished_at AS "finishedAtMs", due_at AS "dueAtMs", expires_at AS "expiresAtMs",
-  result, failure, progress, event_count AS "eventCount"`;
 
 /** `$1` type, `$2` queue, `$3` phase, `$4` before, `$5` limit. */
 function listed(tasks: string, phase: string): string {

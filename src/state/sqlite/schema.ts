@@ -41,7 +41,8 @@ function versionOf(database: DatabaseSync): number | undefined {
   return database.prepare("SELECT version FROM warren_version").get()?.["version"] as number;
 }
 
-// The key, not the id, is what events and steps refer to: those of recent tasks stand together, and it is short.
+// The key, not the id, is what events and steps refer to: those of recent tasks stand together, and it is short. The defaults
+// are a task that nobody has heard of.
 const tables = `
   CREATE TABLE warren_version (version INTEGER NOT NULL);
   INSERT INTO warren_version VALUES (${version});
@@ -49,13 +50,13 @@ const tables = `
   CREATE TABLE warren_tasks (
     key INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
-    type TEXT NOT NULL,
-    queue TEXT NOT NULL,
-    phase TEXT NOT NULL,
-    attempt INTEGER NOT NULL,
-    message_attempt INTEGER NOT NULL,
-    crashes INTEGER NOT NULL,
-    fence INTEGER NOT NULL,
+    type TEXT NOT NULL DEFAULT '',
+    queue TEXT NOT NULL DEFAULT '',
+    phase TEXT NOT NULL DEFAULT 'queued',
+    attempt INTEGER NOT NULL DEFAULT 0,
+    message_attempt INTEGER NOT NULL DEFAULT 0,
+    crashes INTEGER NOT NULL DEFAULT 0,
+    fence INTEGER NOT NULL DEFAULT 0,
     started_at INTEGER,
     finished_at INTEGER,
     due_at INTEGER,
@@ -63,8 +64,9 @@ const tables = `
     result TEXT,
     failure TEXT,
     progress TEXT,
-    event_count INTEGER NOT NULL,
-    touched_at INTEGER NOT NULL
+    event_count INTEGER NOT NULL DEFAULT 0,
+    started_sequence INTEGER NOT NULL DEFAULT 0,
+    touched_at INTEGER NOT NULL AS (coalesce(finished_at, started_at, 0))
   );
   CREATE INDEX warren_tasks_listed ON warren_tasks (phase, touched_at);
   CREATE INDEX warren_tasks_expiring ON warren_tasks (expires_at) WHERE expires_at IS NOT NULL;

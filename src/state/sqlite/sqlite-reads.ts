@@ -1,23 +1,27 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { StepRecord, TaskEvent, TaskFilter, TaskPhase, TaskRecord } from "../state-store.ts";
-import { phases, toRecord, type TaskRow } from "../task-row.ts";
-import { stepRecord, taskColumns } from "./sqlite-rows.ts";
+import { eventsOf, withEventColumns, type TaskWithEvent } from "../task-events.ts";
+import { phases, taskColumns, toRecord, type TaskRow } from "../task-row.ts";
+import { isBusy } from "./sqlite-error.ts";
+import { stepRecord } from "./sqlite-rows.ts";
 
 /** What is only read, beside all transactions. */
 export class SqliteReads {
   private readonly database: DatabaseSync;
+  private readonly busyTimeoutMs: number;
   private readonly selectTask: StatementSync;
   private readonly selectEvents: StatementSync;
   private readonly selectStep: StatementSync;
   private readonly countTasks: StatementSync;
   private readonly selectVersion: StatementSync;
 
-  constructor(database: DatabaseSync) {
+  constructor(database: DatabaseSync, busyTimeoutMs: number) {
     this.database = database;
+    this.busyTimeoutMs = busyTimeoutMs;
     this.selectTask = database.prepare(`SELECT ${taskColumns} FROM warren_tasks WHERE id = ?`);
     this.selectEvents = database.prepare(
-      `SELECT sequence, kind, at AS atMs, data FROM warren_events
-       WHERE task = (SELECT key FROM warren_tasks WHERE id = ?) AND sequence > ? ORDER BY sequence`,
+      `SELECT ${withEventColumns} FROM warren_tasks AS t
+       LEFT JOIN warren_events AS e ON e.task = t.key AND e.sequence > ?2 WHERE t.id = ?1`,
     );
     this.selectStep = database.prepare(
       `SELECT name, status, result FROM warren_steps
@@ -33,7 +37,7 @@ export class SqliteReads {
   }
 
   task(id: string): TaskRecord | undefined {
-    const row = this.selectTask.get(id);
+    const row = this.whenFree(() => this.selectTask.get(id));
     return row && toRecord(row as unknown as TaskRow);
   }
 
@@ -58,7 +62,7 @@ export class SqliteReads {
        ORDER BY touched_at DESC, key DESC LIMIT $limit`,
     );
     const inPhase = (one: TaskPhase): ListedRow[] =>
-      statement.all({ ...values, phase: one }) as unknown as ListedRow[];
+      this.whenFree(() => statement.all({ ...values, phase: one })) as unknown as ListedRow[];
     return (phase === undefined ? phases : [phase])
       .flatMap(inPhase)
       .toSorted((a, b) => b.touched_at - a.touched_at || b.key - a.key)
@@ -67,25 +71,43 @@ export class SqliteReads {
   }
 
   counts(queue: string, sinceMs: number): { active: number; finishedSince: number } {
-    return { ...this.countTasks.get(queue, sinceMs) } as { active: number; finishedSince: number };
+    return { ...this.whenFree(() => this.countTasks.get(queue, sinceMs)) } as {
+      active: number;
+      finishedSince: number;
+    };
   }
 
   events(id: string, afterSequence: number): TaskEvent[] {
-    return this.selectEvents
-      .all(id, afterSequence)
-      .map(
-        ({ sequence, kind, atMs, data }) => ({ sequence, kind, atMs, data: data ?? undefined }) as TaskEvent,
-      );
+    const rows = this.whenFree(() => this.selectEvents.all(id, afterSequence));
+    return eventsOf(rows as unknown as TaskWithEvent[], afterSequence);
   }
 
   step(taskId: string, name: string): StepRecord | undefined {
-    const row = this.selectStep.get(taskId, name);
+    const row = this.whenFree(() => this.selectStep.get(taskId, name));
     return row && stepRecord(row);
   }
 
   /** Changes when another connection has committed. https://sqlite.org/pragma.html#pragma_data_version */
   dataVersion(): number {
-    return this.selectVersion.get()?.["data_version"] as number;
+    return this.whenFree(() => this.selectVersion.get())?.["data_version"] as number;
+  }
+
+  /**
+   * Readers meet only the moments in which another process repairs the log of one that has crashed: these they wait out
+   * within SQLite, while those who write never do (transactions.ts).
+   */
+  private whenFree<T>(read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      if (!isBusy(error)) throw error;
+    }
+    this.database.exec(`PRAGMA busy_timeout = ${this.busyTimeoutMs}`);
+    try {
+      return read();
+    } finally {
+      this.database.exec("PRAGMA busy_timeout = 0");
+    }
   }
 }
 

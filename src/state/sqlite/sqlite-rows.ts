@@ -1,11 +1,7 @@
-import type { DatabaseSync, StatementSync } from "node:sqlite";
-import type { LeaseRow, NewEvent, Rows, StepRow } from "../operation.ts";
+import type { DatabaseSync, StatementResultingChanges, StatementSync } from "node:sqlite";
+import type { EventRow, LeaseRow, Rows, StepRow } from "../operation.ts";
 import type { StepRecord } from "../state-store.ts";
-import { isFinished, touchedAtMs, type TaskRow } from "../task-row.ts";
-
-export const taskColumns = `key, id, type, queue, phase, attempt, message_attempt AS messageAttempt, crashes, fence,
-  started_at AS startedAtMs, finished_at AS finishedAtMs, due_at AS dueAtMs, expires_at AS expiresAtMs,
-  result, failure, progress, event_count AS eventCount`;
+import { blankTask, isFinished, taskColumns, type TaskChange, type TaskRow } from "../task-row.ts";
 
 const mostRemembered = 10_000;
 
@@ -33,13 +29,13 @@ export class SqliteRows implements Rows {
     this.selectTask = database.prepare(`SELECT ${taskColumns} FROM warren_tasks WHERE id = ?`);
     this.insertTask = database.prepare(
       `INSERT INTO warren_tasks (type, queue, phase, attempt, message_attempt, crashes, fence, started_at, finished_at,
-         due_at, expires_at, result, failure, progress, event_count, touched_at, id)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+         due_at, expires_at, result, failure, progress, event_count, started_sequence, id)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
     );
     this.updateTask = database.prepare(
       `UPDATE warren_tasks SET type = ?, queue = ?, phase = ?, attempt = ?, message_attempt = ?, crashes = ?, fence = ?,
          started_at = ?, finished_at = ?, due_at = ?, expires_at = ?, result = ?, failure = ?, progress = ?,
-         event_count = ?, touched_at = ?
+         event_count = ?, started_sequence = ?
        WHERE key = ?`,
     );
     this.insertEvent = database.prepare("INSERT INTO warren_events VALUES (?, ?, ?, ?, ?)");
@@ -69,38 +65,26 @@ export class SqliteRows implements Rows {
     return this.remembered.get(id) ?? (this.selectTask.get(id) as TaskRow | undefined);
   }
 
-  saveTask(task: TaskRow, events: readonly NewEvent[] = []): void {
-    const isNew = task.key === 0;
-    const { lastInsertRowid } = (isNew ? this.insertTask : this.updateTask).run(
-      task.type,
-      task.queue,
-      task.phase,
-      task.attempt,
-      task.messageAttempt,
-      task.crashes,
-      task.fence,
-      task.startedAtMs,
-      task.finishedAtMs,
-      task.dueAtMs,
-      task.expiresAtMs,
-      task.result,
-      task.failure,
-      task.progress,
-      task.eventCount + events.length,
-      touchedAtMs(task),
-      isNew ? task.id : task.key,
-    );
-    const key = isNew ? Number(lastInsertRowid) : task.key;
-    this.remember({ ...task, key, eventCount: task.eventCount + events.length });
-    let sequence = task.eventCount;
-    for (const { kind, atMs, data } of events) this.insertEvent.run(key, ++sequence, kind, atMs, data);
+  addTask(id: string, change: TaskChange): TaskRow | undefined {
+    if (this.remembered.has(id)) return undefined;
+    const task = { ...blankTask(id), ...change };
+    const { changes, lastInsertRowid } = write(this.insertTask, task, id);
+    if (changes === 0) return undefined;
+    const added = { ...task, key: Number(lastInsertRowid) };
+    this.remember(added);
+    return added;
+  }
+
+  saveTask(task: TaskRow, change: TaskChange, events: readonly EventRow[] = []): void {
+    const changed = { ...task, ...change };
+    write(this.updateTask, changed, task.key);
+    for (const { sequence, kind, atMs, data } of events)
+      this.insertEvent.run(task.key, sequence, kind, atMs, data);
+    if (isFinished(changed)) this.remembered.delete(task.id);
+    else this.remember(changed);
   }
 
   private remember(task: TaskRow): void {
-    if (isFinished(task)) {
-      this.remembered.delete(task.id);
-      return;
-    }
     if (this.remembered.size >= mostRemembered) this.remembered.clear();
     this.remembered.set(task.id, task);
   }
@@ -121,6 +105,29 @@ export class SqliteRows implements Rows {
   saveLease({ name, owner, fence, expiresAtMs }: LeaseRow): void {
     this.upsertLease.run(name, owner, fence, expiresAtMs);
   }
+}
+
+/** All columns: to write only those that have changed spares SQLite as much as finding out which takes here. */
+function write(statement: StatementSync, task: TaskRow, where: string | number): StatementResultingChanges {
+  return statement.run(
+    task.type,
+    task.queue,
+    task.phase,
+    task.attempt,
+    task.messageAttempt,
+    task.crashes,
+    task.fence,
+    task.startedAtMs,
+    task.finishedAtMs,
+    task.dueAtMs,
+    task.expiresAtMs,
+    task.result,
+    task.failure,
+    task.progress,
+    task.eventCount,
+    task.startedSequence,
+    where,
+  );
 }
 
 export function stepRecord({ name, status, result }: Record<string, unknown>): StepRecord {

@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { DatabaseSync } from "node:sqlite";
+import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { StateError } from "../errors.ts";
 import type { Operation } from "../operation.ts";
 import { enqueue, type Pending } from "../pending.ts";
 import { rollBack } from "./schema.ts";
+import { isBusy } from "./sqlite-error.ts";
 import type { SqliteRows } from "./sqlite-rows.ts";
 import type { WalSync } from "./wal-sync.ts";
 
@@ -19,6 +20,8 @@ const busyDelaysMs = [1, 2, 5, 10, 15, 20, 25] as const;
  */
 export class Transactions {
   private readonly database: DatabaseSync;
+  private readonly beginWriting: StatementSync;
+  private readonly commit: StatementSync;
   private readonly rows: SqliteRows;
   private readonly busyTimeoutMs: number;
   private waiting: Pending[] = [];
@@ -30,6 +33,8 @@ export class Transactions {
 
   constructor(database: DatabaseSync, rows: SqliteRows, wal: WalSync, busyTimeoutMs: number) {
     this.database = database;
+    this.beginWriting = database.prepare("BEGIN IMMEDIATE");
+    this.commit = database.prepare("COMMIT");
     this.rows = rows;
     this.wal = wal;
     this.busyTimeoutMs = busyTimeoutMs;
@@ -48,7 +53,7 @@ export class Transactions {
       let result;
       try {
         result = await work();
-        this.database.exec("COMMIT");
+        this.commit.run();
       } catch (error) {
         this.rollBack();
         throw error;
@@ -100,7 +105,7 @@ export class Transactions {
         answers.push(pending.operation.run(this.rows));
       }
       failed = undefined;
-      this.database.exec("COMMIT");
+      this.commit.run();
     } catch (error) {
       this.rollBack();
       // After a failed commit nobody knows what the disk has: it is not tried again.
@@ -160,15 +165,12 @@ export class Transactions {
   /** False when another connection is writing. */
   private begin(): boolean {
     try {
-      this.database.exec("PRAGMA busy_timeout = 0; BEGIN IMMEDIATE");
+      this.beginWriting.run();
       this.rows.begin();
       return true;
     } catch (error) {
       if (!isBusy(error)) throw error;
       return false;
-    } finally {
-      // Readers do wait: they meet only the moments in which another process repairs the log of one that has crashed.
-      this.database.exec(`PRAGMA busy_timeout = ${this.busyTimeoutMs}`);
     }
   }
 
@@ -177,14 +179,6 @@ export class Transactions {
     rollBack(this.database);
   }
 }
-
-export function isBusy(error: unknown): boolean {
-  const primaryResultCode = ((error as { errcode?: number }).errcode ?? 0) & 0xff;
-  return primaryResultCode === sqliteBusy;
-}
-
-/** https://sqlite.org/rescode.html#busy */
-const sqliteBusy = 5;
 
 function rejectAll(batch: readonly Pending[], error: unknown): void {
   for (const pending of batch) pending.reject(error);

@@ -1,15 +1,31 @@
 /** What the contract cannot say of every database: files, and other programs that write to them. */
 
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as delay } from "node:timers/promises";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { openState, StateError, type StateStore } from "../../../src/state/index.ts";
 import { openSqliteStore } from "../../../src/state/sqlite-store.ts";
 import { dataDirectory } from "../../support/data-directory.ts";
 
 const claim = { id: "a", type: "mail", queue: "tasks", attempt: 1, nowMs: 1000 };
+
+/**
+ * What a process does that finds the index of the log in disorder, as one that was killed may leave it: it takes the locks
+ * of who writes and who repairs. https://sqlite.org/walformat.html#wal_locks
+ */
+const repairing = `
+import fcntl, os, sys, time
+index = os.open(sys.argv[1], os.O_RDWR)
+for lock in (120, 122):
+    fcntl.lockf(index, fcntl.LOCK_EX, 1, lock)
+os.pwrite(index, bytes(48), 0)
+print("repairing", flush=True)
+time.sleep(0.1)
+`;
 
 describe("state in SQLite", () => {
   it("waits for another program's transaction without holding up this one", async () => {
@@ -32,6 +48,33 @@ describe("state in SQLite", () => {
     expect(await store.begin(claim)).toMatchObject({ fence: 1 });
   });
 
+  it("waits with a read until another process has repaired the log", async () => {
+    const { store, file } = await openFile();
+    await store.begin(claim);
+    const repair = spawn("python3", ["-c", repairing, `${file}-shm`]);
+    onTestFinished(() => void repair.kill());
+    await once(repair.stdout, "data");
+    expect(await store.get("a")).toMatchObject({ phase: "active" });
+    expect(await store.complete("a", 1, { result: "1", nowMs: 2000, expiresAtMs: 9000 })).toBe(true);
+  });
+
+  it("finds tasks and events by an index, however many there are", async () => {
+    const prepare = vi.spyOn(DatabaseSync.prototype, "prepare");
+    onTestFinished(() => prepare.mockRestore());
+    const { store, file } = await openFile();
+    await store.begin(claim);
+    await store.list();
+    await store.list({ type: "mail", queue: "tasks", phase: "active", before: "a", limit: 1 });
+    await store.prune(0);
+    const statements = prepare.mock.calls.map(([sql]) => sql).filter((sql) => sql.includes("warren_tasks"));
+    expect(statements.length).toBeGreaterThan(8);
+    const database = connectTo(file);
+    for (const sql of statements) {
+      const plan = database.prepare(`EXPLAIN QUERY PLAN ${sql}`).all();
+      expect(plan.map(({ detail }) => detail).join(), sql).not.toMatch(/SCAN (?!CONSTANT)|TEMP B-TREE/);
+    }
+  });
+
   it("lives beside the tables of a program, whatever version those have", async () => {
     const file = join(dataDirectory(), "app.db");
     connectTo(file).exec("CREATE TABLE orders (id INTEGER); PRAGMA user_version = 12");
@@ -39,6 +82,14 @@ describe("state in SQLite", () => {
     onTestFinished(() => store.close());
     expect(await store.begin(claim)).toMatchObject({ status: "started" });
     expect(connectTo(file).prepare("PRAGMA user_version").get()).toEqual({ user_version: 12 });
+  });
+
+  it("writes no rows for the events of a task that starts once and completes", async () => {
+    const { store, file } = await openFile();
+    await store.begin(claim);
+    await store.complete("a", 1, { result: "1", nowMs: 2000, expiresAtMs: 9000 });
+    expect(await store.events("a")).toHaveLength(2);
+    expect(connectTo(file).prepare("SELECT count(*) AS rows FROM warren_events").get()).toEqual({ rows: 0 });
   });
 
   it("refuses a file that a newer Warren has written", async () => {

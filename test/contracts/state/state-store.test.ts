@@ -228,6 +228,49 @@ describeEachDatabase((database, open) => {
     expect(await store.get("a")).toMatchObject({ progress: '{"done":1}' });
   });
 
+  it("keeps when each attempt has started, with its number and fence, whatever comes after it", async () => {
+    const store = await open();
+    const begin = (attempt: number, nowMs: number): Promise<Begun> => store.begin(claim("a", attempt, nowMs));
+    const outcome = (nowMs: number): { nowMs: number; expiresAtMs: number } => ({ nowMs, expiresAtMs: 9000 });
+    await begin(1, 1001);
+    await begin(1, 1002);
+    await store.setProgress("a", 2, "50", 1003);
+    await store.release("a", 2);
+    await begin(1, 1004);
+    await store.retrying("a", 3, { attempt: 3, dueAtMs: 1005, failure: undefined });
+    await begin(3, 1006);
+    await store.fail("a", 4, { failure, ...outcome(1007) });
+    await store.reopen("a");
+    await begin(1, 1008);
+    await store.cancel("a", outcome(1009));
+    await store.reopen("a");
+    await store.reopen("a");
+    await begin(1, 1010);
+    const before = await store.events("a");
+    await store.complete("a", 8, { result: "1", ...outcome(1011) });
+
+    const events = await store.events("a");
+    expect(before).toEqual(events.slice(0, -1));
+    expect(events.map(({ sequence }) => sequence)).toEqual(events.map((_, index) => index + 1));
+    expect(events.map(({ kind, atMs, data }) => `${kind} ${atMs} ${data ?? ""}`)).toEqual([
+      'started 1001 {"attempt":1,"fence":1}',
+      'started 1002 {"attempt":2,"fence":2}',
+      "progress 1003 50",
+      'started 1004 {"attempt":2,"fence":3}',
+      'retrying 1004 {"attempt":3,"dueAtMs":1005}',
+      'started 1006 {"attempt":3,"fence":4}',
+      `dead 1007 ${JSON.stringify(failure)}`,
+      'started 1008 {"attempt":1,"fence":6}',
+      "cancel-requested 1009 ",
+      "cancelled 1009 ",
+      'started 1010 {"attempt":1,"fence":8}',
+      "completed 1011 ",
+    ]);
+    for (const after of [0, 1, 9, 10, 11, 12, 13]) {
+      expect(await store.events("a", after)).toEqual(events.slice(after));
+    }
+  });
+
   it("lists the latest first, in pages", async () => {
     const store = await open();
     for (const [index, id] of ["a", "b", "c", "d"].entries()) await store.begin(claim(id, 1, 1000 + index));
