@@ -1,8 +1,7 @@
-import type { DatabaseSync, StatementSync } from "node:sqlite";
+import type { DatabaseSync, StatementResultingChanges, StatementSync } from "node:sqlite";
 import type { EventRow, LeaseRow, Rows, StepRow } from "../operation.ts";
 import type { StepRecord } from "../state-store.ts";
 import { blankTask, isFinished, taskColumns, type TaskChange, type TaskRow } from "../task-row.ts";
-import { Writing } from "./writing.ts";
 
 const mostRemembered = 10_000;
 
@@ -17,8 +16,8 @@ export class SqliteRows implements Rows {
   private readonly dataVersion: StatementSync;
   private knownVersion: unknown;
   private readonly selectTask: StatementSync;
-  private readonly inserting: Writing;
-  private readonly updating: Writing;
+  private readonly insertTask: StatementSync;
+  private readonly updateTask: StatementSync;
   private readonly insertEvent: StatementSync;
   private readonly selectStep: StatementSync;
   private readonly upsertStep: StatementSync;
@@ -28,17 +27,17 @@ export class SqliteRows implements Rows {
   constructor(database: DatabaseSync) {
     this.dataVersion = database.prepare("PRAGMA data_version");
     this.selectTask = database.prepare(`SELECT ${taskColumns} FROM warren_tasks WHERE id = ?`);
-    this.inserting = new Writing((columns) => {
-      const names = [...columns, "id"];
-      const values = names.map(() => "?");
-      return database.prepare(
-        `INSERT INTO warren_tasks (${names.join(", ")}) VALUES (${values.join(", ")}) ON CONFLICT (id) DO NOTHING`,
-      );
-    });
-    this.updating = new Writing((columns) => {
-      const values = columns.map((column) => `${column} = ?`);
-      return database.prepare(`UPDATE warren_tasks SET ${values.join(", ")} WHERE key = ?`);
-    });
+    this.insertTask = database.prepare(
+      `INSERT INTO warren_tasks (type, queue, phase, attempt, message_attempt, crashes, fence, started_at, finished_at,
+         due_at, expires_at, result, failure, progress, event_count, started_sequence, id)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
+    );
+    this.updateTask = database.prepare(
+      `UPDATE warren_tasks SET type = ?, queue = ?, phase = ?, attempt = ?, message_attempt = ?, crashes = ?, fence = ?,
+         started_at = ?, finished_at = ?, due_at = ?, expires_at = ?, result = ?, failure = ?, progress = ?,
+         event_count = ?, started_sequence = ?
+       WHERE key = ?`,
+    );
     this.insertEvent = database.prepare("INSERT INTO warren_events VALUES (?, ?, ?, ?, ?)");
     this.selectStep = database.prepare(
       "SELECT name, status, result FROM warren_steps WHERE task = ? AND name = ?",
@@ -68,19 +67,21 @@ export class SqliteRows implements Rows {
 
   addTask(id: string, change: TaskChange): TaskRow | undefined {
     if (this.remembered.has(id)) return undefined;
-    const { changes, lastInsertRowid } = this.inserting.to(change).run(...Object.values(change), id);
+    const task = { ...blankTask(id), ...change };
+    const { changes, lastInsertRowid } = write(this.insertTask, task, id);
     if (changes === 0) return undefined;
-    const task = { ...blankTask(id, Number(lastInsertRowid)), ...change };
-    this.remember(task);
-    return task;
+    const added = { ...task, key: Number(lastInsertRowid) };
+    this.remember(added);
+    return added;
   }
 
   saveTask(task: TaskRow, change: TaskChange, events: readonly EventRow[] = []): void {
-    this.updating.to(change).run(...Object.values(change), task.key);
+    const changed = { ...task, ...change };
+    write(this.updateTask, changed, task.key);
     for (const { sequence, kind, atMs, data } of events)
       this.insertEvent.run(task.key, sequence, kind, atMs, data);
-    if (change.phase !== undefined && isFinished({ phase: change.phase })) this.remembered.delete(task.id);
-    else this.remember({ ...task, ...change });
+    if (isFinished(changed)) this.remembered.delete(task.id);
+    else this.remember(changed);
   }
 
   private remember(task: TaskRow): void {
@@ -104,6 +105,29 @@ export class SqliteRows implements Rows {
   saveLease({ name, owner, fence, expiresAtMs }: LeaseRow): void {
     this.upsertLease.run(name, owner, fence, expiresAtMs);
   }
+}
+
+/** All columns: to write only those that have changed spares SQLite as much as finding out which takes here. */
+function write(statement: StatementSync, task: TaskRow, where: string | number): StatementResultingChanges {
+  return statement.run(
+    task.type,
+    task.queue,
+    task.phase,
+    task.attempt,
+    task.messageAttempt,
+    task.crashes,
+    task.fence,
+    task.startedAtMs,
+    task.finishedAtMs,
+    task.dueAtMs,
+    task.expiresAtMs,
+    task.result,
+    task.failure,
+    task.progress,
+    task.eventCount,
+    task.startedSequence,
+    where,
+  );
 }
 
 export function stepRecord({ name, status, result }: Record<string, unknown>): StepRecord {

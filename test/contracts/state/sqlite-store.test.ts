@@ -6,7 +6,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as delay } from "node:timers/promises";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { openState, StateError, type StateStore } from "../../../src/state/index.ts";
 import { openSqliteStore } from "../../../src/state/sqlite-store.ts";
 import { dataDirectory } from "../../support/data-directory.ts";
@@ -56,6 +56,24 @@ describe("state in SQLite", () => {
     await once(repair.stdout, "data");
     expect(await store.get("a")).toMatchObject({ phase: "active" });
     expect(await store.complete("a", 1, { result: "1", nowMs: 2000, expiresAtMs: 9000 })).toBe(true);
+  });
+
+  it("finds tasks and events by an index, however many there are", async () => {
+    const prepare = vi.spyOn(DatabaseSync.prototype, "prepare");
+    onTestFinished(() => prepare.mockRestore());
+    const { store, file } = await openFile();
+    await store.begin(claim);
+    await store.list();
+    await store.list({ type: "mail", queue: "tasks", phase: "active", before: "a", limit: 1 });
+    await store.prune(0);
+    const statements = prepare.mock.calls.map(([sql]) => sql).filter((sql) => sql.includes("warren_tasks"));
+    expect(statements.length).toBeGreaterThan(8);
+    const database = connectTo(file);
+    const plans = statements.map((sql) => {
+      const steps = database.prepare(`EXPLAIN QUERY PLAN ${sql}`).all();
+      return `${sql}: ${steps.map(({ detail }) => detail).join()}`;
+    });
+    expect(plans.filter((plan) => /: .*(SCAN (?!CONSTANT)|TEMP B-TREE)/.test(plan))).toEqual([]);
   });
 
   it("lives beside the tables of a program, whatever version those have", async () => {
