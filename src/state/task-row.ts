@@ -31,31 +31,10 @@ export interface TaskRow {
 
 export type TaskChange = Partial<Omit<TaskRow, "key" | "id">>;
 
-export const columns: Readonly<Record<keyof TaskRow, string>> = {
-  key: "key",
-  id: "id",
-  type: "type",
-  queue: "queue",
-  phase: "phase",
-  attempt: "attempt",
-  messageAttempt: "message_attempt",
-  crashes: "crashes",
-  fence: "fence",
-  startedAtMs: "started_at",
-  finishedAtMs: "finished_at",
-  dueAtMs: "due_at",
-  expiresAtMs: "expires_at",
-  result: "result",
-  failure: "failure",
-  progress: "progress",
-  eventCount: "event_count",
-  startedSequence: "started_sequence",
-};
-
 /** To select a {@link TaskRow}. */
-export const taskColumns: string = Object.entries(columns)
-  .map(([field, column]) => `${column} AS "${field}"`)
-  .join(", ");
+export const taskColumns = `key, id, type, queue, phase, attempt, message_attempt AS "messageAttempt", crashes, fence,
+  started_at AS "startedAtMs", finished_at AS "finishedAtMs", due_at AS "dueAtMs", expires_at AS "expiresAtMs",
+  result, failure, progress, event_count AS "eventCount", started_sequence AS "startedSequence"`;
 
 export const phases: readonly TaskPhase[] = [
   "queued",

@@ -69,10 +69,11 @@ describe("state in SQLite", () => {
     const statements = prepare.mock.calls.map(([sql]) => sql).filter((sql) => sql.includes("warren_tasks"));
     expect(statements.length).toBeGreaterThan(8);
     const database = connectTo(file);
-    for (const sql of statements) {
-      const plan = database.prepare(`EXPLAIN QUERY PLAN ${sql}`).all();
-      expect(plan.map(({ detail }) => detail).join(), sql).not.toMatch(/SCAN (?!CONSTANT)|TEMP B-TREE/);
-    }
+    const plans = statements.map((sql) => {
+      const steps = database.prepare(`EXPLAIN QUERY PLAN ${sql}`).all();
+      return `${sql}: ${steps.map(({ detail }) => detail).join()}`;
+    });
+    expect(plans.filter((plan) => /: .*(SCAN (?!CONSTANT)|TEMP B-TREE)/.test(plan))).toEqual([]);
   });
 
   it("lives beside the tables of a program, whatever version those have", async () => {
