@@ -1,4 +1,4 @@
-import type { StepRecord } from "./state-store.ts";
+import type { JournalAddition, StepRecord } from "./state-store.ts";
 import type { TaskChange, TaskRow } from "./task-row.ts";
 
 /**
@@ -23,6 +23,8 @@ export interface Touched {
   readonly lease?: string;
   /** It writes the lease's row in any case. */
   readonly makesLease?: boolean;
+  /** The name of a log that it adds to. */
+  readonly journal?: string;
 }
 
 /** The rows that an operation touches, locked against other writers. */
@@ -36,6 +38,10 @@ export interface Rows {
   saveStep(task: TaskRow, step: StepRow): void;
   lease(name: string): LeaseRow | undefined;
   saveLease(lease: LeaseRow): void;
+  /** Entries in a log; 0 in one that is not there. */
+  journalLength(name: string): number;
+  /** Adds behind the last of so many. */
+  addToJournal(name: string, length: number, addition: JournalAddition): void;
 }
 
 export interface EventRow {

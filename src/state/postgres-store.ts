@@ -9,6 +9,8 @@ import { channelOf, statements } from "./postgres/sql.ts";
 import { runStepTransaction } from "./postgres/step-transaction.ts";
 import type { StateDatabase } from "./state-database.ts";
 import type {
+  JournalEntry,
+  JournalSummary,
   StateStore,
   StateTransaction,
   StepRecord,
@@ -107,8 +109,29 @@ class PostgresDatabase implements StateDatabase {
     return row && stepRecord(row);
   }
 
+  async readJournal(name: string, after: number): Promise<JournalEntry[]> {
+    const rows = await this.read(this.sql.journal, [name, after]);
+    return rows.map(({ sequence, kind, atMs, data }) => ({
+      sequence: Number(sequence),
+      kind: kind as string,
+      atMs: Number(atMs),
+      data: data as string,
+    }));
+  }
+
+  async listJournals({ prefix, limit }: { prefix: string; limit: number }): Promise<JournalSummary[]> {
+    const rows = await this.read(this.sql.journals, [prefix, limit]);
+    return rows.map(({ name, length, updatedAtMs }) => ({
+      name: name as string,
+      length: Number(length),
+      updatedAtMs: Number(updatedAtMs),
+    }));
+  }
+
   async pruneSome(nowMs: number): Promise<number> {
-    return Number((await this.read(this.sql.prune, [nowMs]))[0]["pruned"]);
+    const prune = async (sql: string): Promise<number> =>
+      Number((await this.read(sql, [nowMs]))[0]["pruned"]);
+    return (await prune(this.sql.prune)) + (await prune(this.sql.pruneJournals));
   }
 
   watch(onChange: (id: string | undefined) => void): void {

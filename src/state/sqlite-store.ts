@@ -13,6 +13,8 @@ import { Transactions } from "./sqlite/transactions.ts";
 import { WalSync } from "./sqlite/wal-sync.ts";
 import type { StateDatabase } from "./state-database.ts";
 import type {
+  JournalEntry,
+  JournalSummary,
   StateStore,
   StateTransaction,
   StepRecord,
@@ -139,6 +141,16 @@ class SqliteDatabase implements StateDatabase {
   async findStep(taskId: string, name: string): Promise<StepRecord | undefined> {
     this.assertOpen();
     return this.reads.step(taskId, name);
+  }
+
+  async readJournal(name: string, after: number): Promise<JournalEntry[]> {
+    this.assertOpen();
+    return this.reads.journal(name, after);
+  }
+
+  async listJournals({ prefix, limit }: { prefix: string; limit: number }): Promise<JournalSummary[]> {
+    this.assertOpen();
+    return this.reads.journals(prefix, limit);
   }
 
   pruneSome(nowMs: number): Promise<number> {

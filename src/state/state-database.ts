@@ -1,5 +1,7 @@
 import type { Operation } from "./operation.ts";
 import type {
+  JournalEntry,
+  JournalSummary,
   StateStore,
   StateTransaction,
   StepRecord,
@@ -25,10 +27,17 @@ export interface StateDatabase {
   counts(queue: string, sinceMs: number): Promise<{ active: number; finishedSince: number }>;
   events(id: string, afterSequence: number): Promise<TaskEvent[]>;
   findStep(taskId: string, name: string): Promise<StepRecord | undefined>;
+  readJournal(name: string, after: number): Promise<JournalEntry[]>;
+  listJournals(filter: { readonly prefix: string; readonly limit: number }): Promise<JournalSummary[]>;
   /** Removes some of what has expired; resolves with how many, 0 at the end. */
   pruneSome(nowMs: number): Promise<number>;
-  /** Tells of others' writes from now on: of one task, or undefined for any. */
+  /** Tells of others' writes from now on: of one task, of one log (by its {@link journalId}), or undefined for any. */
   watch(onChange: (id: string | undefined) => void): void;
   unwatch(): void;
   close(): Promise<void>;
+}
+
+/** By which changes of a log are told, beside those of tasks. */
+export function journalId(name: string): string {
+  return `journal ${name}`;
 }

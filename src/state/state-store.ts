@@ -61,6 +61,7 @@ export interface StateStore extends AsyncDisposable {
   changed(id: string, timeoutMs: number): Promise<void>;
   readonly steps: StepLedger;
   readonly leases: Leases;
+  readonly journal: Journal;
   /** Removes tasks that have expired, with their events and steps; resolves with how many. Leases stay: their fences must grow. */
   prune(nowMs: number): Promise<number>;
   /** Finishes what was begun. Closing twice is fine. */
@@ -225,4 +226,42 @@ export interface Lease {
   readonly owner: string;
   readonly fence: number;
   readonly expiresAtMs: number;
+}
+
+/**
+ * Logs by name, to which only who knows the end can add: whoever has decided something from what a log says adds it only if that is
+ * still all it says.
+ */
+export interface Journal {
+  /**
+   * Adds entries behind the one with the sequence `after` (0: to an empty log), all or none. False when that is not the last. They
+   * outlive a power failure. `expiresAtMs` is when {@link StateStore.prune} may remove the whole log; the latest holds.
+   */
+  append(name: string, after: number, addition: JournalAddition): Promise<boolean>;
+  /** What came after a sequence, in order. */
+  read(name: string, after?: number): Promise<JournalEntry[]>;
+  /** As {@link StateStore.changed}. */
+  changed(name: string, timeoutMs: number): Promise<void>;
+  /** Those whose names begin so, what was added to last first. */
+  list(filter: { readonly prefix: string; readonly limit: number }): Promise<JournalSummary[]>;
+}
+
+export interface JournalAddition {
+  readonly entries: readonly { readonly kind: string; readonly data: string }[];
+  readonly nowMs: number;
+  readonly expiresAtMs: number;
+}
+
+export interface JournalEntry {
+  /** From 1, without gaps. */
+  readonly sequence: number;
+  readonly kind: string;
+  readonly atMs: number;
+  readonly data: string;
+}
+
+export interface JournalSummary {
+  readonly name: string;
+  readonly length: number;
+  readonly updatedAtMs: number;
 }

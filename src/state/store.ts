@@ -1,11 +1,13 @@
+import * as journal from "./journal-operations.ts";
 import * as leases from "./lease-operations.ts";
 import type { Operation } from "./operation.ts";
-import type { StateDatabase } from "./state-database.ts";
+import { journalId, type StateDatabase } from "./state-database.ts";
 import type {
   Begun,
   Claim,
   CompletedOutcome,
   DeadOutcome,
+  Journal,
   Leases,
   NextAttempt,
   StateStore,
@@ -25,6 +27,7 @@ export class Store implements StateStore {
   readonly kind: StateStore["kind"];
   readonly steps: StepLedger;
   readonly leases: Leases;
+  readonly journal: Journal;
   private readonly database: StateDatabase;
   private readonly waiters = new Waiters();
 
@@ -44,6 +47,12 @@ export class Store implements StateStore {
       acquire: (...lease) => this.write(leases.acquire(...lease)),
       renew: (...lease) => this.write(leases.renew(...lease)),
       release: (lease) => this.write(leases.releaseLease(lease)),
+    };
+    this.journal = {
+      append: (...addition) => this.write(journal.append(...addition)),
+      read: (name, after = 0) => database.readJournal(name, after),
+      changed: (name, timeoutMs) => this.changed(journalId(name), timeoutMs),
+      list: (filter) => database.listJournals(filter),
     };
   }
 
@@ -122,12 +131,14 @@ export class Store implements StateStore {
   }
 
   private async write<T>(operation: Operation<T>): Promise<T> {
-    const { task, step, lease } = operation.touches;
+    const { task, step, lease, journal: log } = operation.touches;
     assertText(task);
     assertText(step);
     assertText(lease);
+    assertText(log);
     const answer = await this.database.execute(operation);
     if (task !== undefined) this.waiters.wake(task);
+    if (log !== undefined) this.waiters.wake(journalId(log));
     return answer;
   }
 }

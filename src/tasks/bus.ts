@@ -1,14 +1,16 @@
 import type { Clock, Logger } from "../base/index.ts";
-import type { StateStore } from "../state/index.ts";
+import type { Journal, StateStore } from "../state/index.ts";
 import { Alerts } from "./alerts.ts";
 import type { Capabilities } from "./capabilities.ts";
 import { DeadLetters } from "./dead-letters.ts";
+import { newId } from "./ids.ts";
 import { jobState, needsState, StateJob, type Job, type JobState } from "./job.ts";
 import { defineQueue, KnownQueues, type QueueDefinition } from "./queue.ts";
 import { Sender, type SendOptions } from "./sender.ts";
 import { reportOn, type QueueReport } from "./status.ts";
 import type { AnyTask, InputOf, OutputOf, Schema, Task } from "./task.ts";
-import type { Transport } from "./transport.ts";
+import { newTraceparent } from "./traceparent.ts";
+import type { QueueStatus, Transport } from "./transport.ts";
 import { Worker, type WorkerOptions } from "./worker.ts";
 
 export interface BusParts {
@@ -27,6 +29,14 @@ export interface ListFilter {
   readonly queue?: string;
   readonly phase?: JobState["phase"];
   readonly limit?: number;
+}
+
+/** A message that is no task. */
+export interface PlainMessage {
+  readonly exchange: string;
+  readonly routingKey: string;
+  readonly body: unknown;
+  readonly headers?: Readonly<Record<string, unknown>>;
 }
 
 /** Tasks published at a time by `sendMany`: enough for one commit of the broker to carry many. */
@@ -97,6 +107,49 @@ export class Bus implements AsyncDisposable {
     const { state } = this.parts;
     if (!state) throw needsState("bus.list()");
     return (await state.list({ limit: 100, ...filter })).map(jobState);
+  }
+
+  /** Logs that all processes share. @throws CapabilityError without state */
+  get journal(): Journal {
+    const { state } = this.parts;
+    if (!state) throw needsState("bus.journal");
+    return state.journal;
+  }
+
+  /** What the bus was given, for what stands on it. */
+  get surroundings(): { readonly clock: Clock; readonly logger: Logger; readonly retentionMs: number } {
+    const { clock, log: logger, retentionMs } = this.parts;
+    return { clock, logger, retentionMs };
+  }
+
+  /**
+   * Publishes a message that is no task, as JSON, to an exchange: to whatever queues are bound there, also to none. Resolves when the
+   * broker has confirmed it.
+   *
+   * @throws PublishError when it was not confirmed, or there is no such exchange
+   */
+  async publish(message: PlainMessage): Promise<void> {
+    const { exchange, routingKey, body, headers = {} } = message;
+    const nowMs = this.parts.clock.nowMs();
+    await this.parts.transport.publish({
+      queue: "",
+      via: { exchange, routingKey },
+      isOptional: true,
+      body,
+      messageId: newId(nowMs),
+      contentType: "application/json",
+      priority: undefined,
+      expirationMs: undefined,
+      replyTo: undefined,
+      correlationId: undefined,
+      timestampMs: nowMs,
+      headers: { traceparent: newTraceparent(), ...headers },
+    });
+  }
+
+  /** What the broker says of a queue; undefined when there is none of the name. */
+  queueStatus(queue: string): Promise<QueueStatus | undefined> {
+    return this.parts.transport.queueStatus(queue);
   }
 
   worker(options: WorkerOptions = {}): Worker {

@@ -56,7 +56,12 @@ export class TaskFailedError extends Error {
 
 /** A message was not confirmed: it may or may not have been stored. Sending it again with the same id is safe where there is state. */
 export class PublishError extends Error {
-  override readonly name = "PublishError";
+  override readonly name: string = "PublishError";
+}
+
+/** No queue takes what was published, or the exchange is gone. */
+export class UnroutableError extends PublishError {
+  override readonly name = "UnroutableError";
 }
 
 /** What was asked for needs something that this bus does not have. */

@@ -2,6 +2,8 @@
  * A task as a message. The body is `{"task_id", "task_type", "payload"}`; what retries need stands in headers, so that
  * programs in other languages can send and take tasks without knowing of them.
  */
+import { randomUUID } from "node:crypto";
+import { derivedId } from "./ids.ts";
 import type { IncomingMessage, OutgoingMessage } from "./transport.ts";
 
 export const Header = {
@@ -52,9 +54,20 @@ class UndecodableError extends Error {
   override readonly name = "UndecodableError";
 }
 
+/** What is no task's envelope is a task of this type all the same, with what came as its payload. */
+export interface Untyped {
+  readonly type: string;
+  /** Where it came: the same message may have gone to several queues, and is a task in each. */
+  readonly queue: string;
+}
+
 /** @throws UndecodableError */
-export function decodeTask(message: IncomingMessage, nowMs: number): TaskMessage {
-  const { task_id: id = message.messageId, task_type: type, payload } = bodyOf(message);
+export function decodeTask(message: IncomingMessage, nowMs: number, untyped?: Untyped): TaskMessage {
+  const {
+    task_id: id = message.messageId,
+    task_type: type,
+    payload,
+  } = untyped === undefined ? bodyOf(message) : envelopeOf(message, untyped);
   if (typeof id !== "string" || id === "")
     throw new UndecodableError("it has no task_id, and no message_id either");
   if (typeof type !== "string" || type === "") throw new UndecodableError(`task ${id} has no task_type`);
@@ -185,6 +198,20 @@ function bodyOf({ body }: IncomingMessage): Record<string, unknown> {
   if (typeof value === "object" && value !== null && !Array.isArray(value))
     return value as Record<string, unknown>;
   throw new UndecodableError("its body is no JSON object");
+}
+
+function envelopeOf(message: IncomingMessage, { type, queue }: Untyped): Record<string, unknown> {
+  let body: unknown;
+  try {
+    body = bodyOf(message);
+    if ("task_type" in (body as object)) return body as Record<string, unknown>;
+  } catch {
+    body = Buffer.isBuffer(message.body) ? message.body.toString() : message.body;
+  }
+  const { messageId } = message;
+  // Without an id a redelivery looks like another message.
+  const id = messageId === undefined ? randomUUID() : derivedId(queue, messageId);
+  return { task_id: id, task_type: type, payload: body };
 }
 
 function positive(value: unknown): number | undefined {

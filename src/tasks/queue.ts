@@ -16,6 +16,17 @@ export interface QueueOptions {
   /** How long any message may wait in it, in milliseconds (`x-message-ttl`). Default: for ever. */
   readonly ttl?: number;
   readonly deadLetter?: DeadLetterOptions;
+  /** How else it is reached than by its name. */
+  readonly binding?: QueueBinding;
+  /** It is another program's to declare: sending to it is an error while it is not there. Default false. */
+  readonly passive?: boolean;
+}
+
+/** A durable topic exchange that leads to the queue. */
+export interface QueueBinding {
+  readonly exchange: string;
+  /** The first is the one that senders use. */
+  readonly routingKeys: readonly [string, ...string[]];
 }
 
 /** A queue with everything decided. Whoever names it must mean the same. */
@@ -24,6 +35,8 @@ export interface QueueDefinition {
   readonly maxPriority: number;
   readonly ttl: number | undefined;
   readonly deadLetter: Required<DeadLetterOptions>;
+  readonly binding: QueueBinding | undefined;
+  readonly isPassive: boolean;
 }
 
 const defaultQueue = "tasks";
@@ -38,7 +51,8 @@ function queueOf(task: AnyTask): QueueDefinition {
 }
 
 /** @throws TypeError when the name cannot be a queue's. */
-export function defineQueue({ name, maxPriority = 10, ttl, deadLetter = {} }: QueueOptions): QueueDefinition {
+export function defineQueue(options: QueueOptions): QueueDefinition {
+  const { name, maxPriority = 10, ttl, deadLetter = {}, binding, passive: isPassive = false } = options;
   if (
     name === "" ||
     Buffer.byteLength(name) > longestNameBytes ||
@@ -49,7 +63,7 @@ export function defineQueue({ name, maxPriority = 10, ttl, deadLetter = {} }: Qu
     );
   }
   const { exchange = `${name}.dlx`, routingKey = name, queue = `${name}.dead` } = deadLetter;
-  return { name, maxPriority, ttl, deadLetter: { exchange, routingKey, queue } };
+  return { name, maxPriority, ttl, deadLetter: { exchange, routingKey, queue }, binding, isPassive };
 }
 
 /** The queues that a bus has met, so that two tasks do not mean different things by one name. */

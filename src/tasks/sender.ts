@@ -5,11 +5,11 @@ import { assertDelay } from "./longest-delay.ts";
 import { StateJob, ReplyJob, UnawaitedJob, type Job } from "./job.ts";
 import { defaultPriority, encodeTask } from "./message.ts";
 import { newTraceparent } from "./traceparent.ts";
-import type { KnownQueues } from "./queue.ts";
+import type { KnownQueues, QueueDefinition } from "./queue.ts";
 import { Expiries } from "./expiries.ts";
 import { Replies } from "./replies.ts";
 import type { AnyTask, InputOf, OutputOf, Schema, Task } from "./task.ts";
-import type { Transport } from "./transport.ts";
+import type { OutgoingMessage, Transport } from "./transport.ts";
 import { validate } from "./validate.ts";
 
 export interface SendOptions {
@@ -79,7 +79,7 @@ export class Sender {
       nowMs,
     });
     await this.transport.publish(
-      { ...message, queue: queue.name, delayMs: delayOf(options, nowMs) },
+      { ...message, queue: queue.name, via: wayTo(queue), delayMs: delayOf(options, nowMs) },
       options.signal,
     );
     return job;
@@ -94,6 +94,10 @@ export class Sender {
     if (!result) return new UnawaitedJob<T>(id);
     return new ReplyJob<T>(id, await this.replies.expect(id), expiries);
   }
+}
+
+function wayTo({ binding }: QueueDefinition): OutgoingMessage["via"] {
+  return binding && { exchange: binding.exchange, routingKey: binding.routingKeys[0] };
 }
 
 export function idOf(task: AnyTask, input: unknown): string | undefined {

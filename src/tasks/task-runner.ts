@@ -20,6 +20,7 @@ import {
   withError,
   type AttemptError,
   type TaskMessage,
+  type Untyped,
 } from "./message.ts";
 import type { QueueDefinition } from "./queue.ts";
 import type { Reply } from "./replies.ts";
@@ -42,6 +43,20 @@ export interface RunnerParts {
   readonly registrations: ReadonlyMap<string, Registration>;
   readonly middleware: readonly Middleware[];
   unknownTask(): UnknownTask;
+  /** What a message of the queue without a type is. */
+  untyped(queue: QueueDefinition): Untyped | undefined;
+  /** Before a task goes to the dead letters. */
+  onDead(task: DyingTask): Promise<void>;
+}
+
+/** A task that goes to the dead letters. */
+export interface DyingTask {
+  readonly id: string;
+  readonly type: string;
+  readonly payload: unknown;
+  /** As a word: `failed`, `invalid`, `fatal`, `crashed`, `expired`, `unknown-outcome`, `unknown-task`. */
+  readonly reason: string;
+  readonly error: Error;
 }
 
 /** A worker that does not know a task puts it back by this delay: nobody may spin on what nobody can do. */
@@ -79,7 +94,7 @@ export class TaskRunner {
     const { clock, registrations } = this.parts;
     let message: TaskMessage;
     try {
-      message = decodeTask(delivery.message, clock.nowMs());
+      message = decodeTask(delivery.message, clock.nowMs(), this.parts.untyped(queue));
     } catch (error) {
       await this.buryUndecodable(delivery, queue, error);
       return;
@@ -240,7 +255,10 @@ export class TaskRunner {
     const { delivery, queue, message, fence, attempt } = task;
     const nowMs = clock.nowMs();
     const failure = attemptError(attempt, error, nowMs);
-    log.error({ taskId: message.id, taskType: message.type, reason, error: failure.message }, "task is dead");
+    const { id, type, payload } = message;
+    log.error({ taskId: id, taskType: type, reason, error: failure.message }, "task is dead");
+    const asError = error instanceof Error ? error : new Error(failure.message);
+    await this.parts.onDead({ id, type, payload, reason, error: asError });
     await transport.bury(delivery.message, queue, {
       [Header.attempt]: attempt,
       [Header.firstSeen]: message.firstSeenMs,

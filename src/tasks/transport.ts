@@ -73,6 +73,10 @@ export interface ConsumeOptions {
   onDelivery(delivery: Delivery): void;
   /** The connection was lost: what was delivered and is not settled goes to others. */
   onLost(error: Error): void;
+  /** Begins to take messages, for the first time or again. */
+  onConsuming?(): void;
+  /** A broker that answers does not let it go on, so often by now; it is tried again, ever more rarely. */
+  onRefused?(error: Error, tries: number): void;
 }
 
 export interface Delivery {

@@ -6,8 +6,8 @@ import type { Handler, Middleware } from "./context.ts";
 import { CancelledError, ConnectionLostError, ShutdownError } from "./errors.ts";
 import type { KnownQueues, QueueDefinition } from "./queue.ts";
 import type { Sender } from "./sender.ts";
-import type { Schema, Task } from "./task.ts";
-import { TaskRunner, type UnknownTask } from "./task-runner.ts";
+import type { AnyTask, Schema, Task } from "./task.ts";
+import { TaskRunner, type DyingTask, type UnknownTask } from "./task-runner.ts";
 import type { Consumption, Delivery, Transport } from "./transport.ts";
 
 export interface WorkerOptions {
@@ -47,12 +47,17 @@ export class Worker {
   private readonly consumptions = new Map<string, Promise<Consumption>>();
   private readonly runner: TaskRunner;
   private unknownTask: UnknownTask = "dead-letter";
+  /** By queue. */
+  private readonly untypedTasks = new Map<string, string>();
+  private readonly deadListeners: ((task: DyingTask) => void | Promise<void>)[] = [];
   /** Deliveries of several queues that wait for one of the places. */
   private readonly waiting: (readonly [Delivery, QueueDefinition])[] = [];
   private running = 0;
   private onIdle: (() => void) | undefined;
   private starting: Promise<void> | undefined;
   private closing: Promise<void> | undefined;
+  /** By queue: a live connection does not let us consume it. */
+  private readonly refusals = new Map<string, { readonly error: Error; readonly tries: number }>();
   private cancellations: Timer | undefined;
   private ignoreSignals: (() => void) | undefined;
 
@@ -69,6 +74,13 @@ export class Worker {
       registrations,
       middleware,
       unknownTask: () => this.unknownTask,
+      untyped: ({ name: queue }) => {
+        const type = this.untypedTasks.get(queue);
+        return type === undefined ? undefined : { type, queue };
+      },
+      onDead: async (task) => {
+        for (const listener of this.deadListeners) await listener(task);
+      },
     });
   }
 
@@ -89,6 +101,14 @@ export class Worker {
     return this;
   }
 
+  /**
+   * Why it does not take tasks from a queue that it should take them from: the broker has refused it again and again, and is
+   * asked again. Undefined while all is well, or the connection is only lost.
+   */
+  refusalOf(task: AnyTask): { readonly error: Error; readonly tries: number } | undefined {
+    return this.refusals.get(this.parts.queues.of(task).name);
+  }
+
   /** The names of those that it has handlers for. */
   get tasks(): string[] {
     return [...this.registrations.keys()];
@@ -103,6 +123,21 @@ export class Worker {
   /** What happens to tasks of the worker's queues that it has no handler for. Default: they are dead-lettered. */
   onUnknown(action: UnknownTask): this {
     this.unknownTask = action;
+    return this;
+  }
+
+  /**
+   * Messages of the task's queue that say no type, as programs send that know nothing of tasks, are this task: what came is its
+   * input. Default: they are dead-lettered.
+   */
+  onUntyped(task: AnyTask): this {
+    this.untypedTasks.set(this.parts.queues.of(task).name, task.name);
+    return this;
+  }
+
+  /** Called, and waited for, before a task goes to the dead letters. What it throws sends the task back to its queue instead. */
+  onDead(listener: (task: DyingTask) => void | Promise<void>): this {
+    this.deadListeners.push(listener);
     return this;
   }
 
@@ -150,6 +185,10 @@ export class Worker {
     return transport.consume(queue, {
       prefetch: this.concurrency,
       onDelivery: (delivery) => this.take(delivery, queue),
+      onRefused: (error, tries) => {
+        this.refusals.set(queue.name, { error, tries });
+      },
+      onConsuming: () => this.refusals.delete(queue.name),
       onLost: (error) => {
         log.warn(
           { queue: queue.name, error: error.message },

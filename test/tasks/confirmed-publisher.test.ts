@@ -1,7 +1,8 @@
 import { expect, onTestFinished, test } from "vitest";
 import { silentLogger } from "../../src/base/index.ts";
 import { Connection, type Publication } from "../../src/client/index.ts";
-import { ConfirmedPublisher, UnroutableError } from "../../src/tasks/transports/amqp/confirmed-publisher.ts";
+import { UnroutableError } from "../../src/tasks/index.ts";
+import { ConfirmedPublisher } from "../../src/tasks/transports/amqp/confirmed-publisher.ts";
 import { connectionOptions, parseAmqpUrl } from "../../src/tasks/transports/amqp/connection-options.ts";
 import { describeEachBroker, queueState } from "../support/brokers.ts";
 

@@ -1,5 +1,6 @@
 import type { EventRow, LeaseRow, Operation, Rows, StepRow } from "../operation.ts";
-import type { StepRecord } from "../state-store.ts";
+import { journalId } from "../state-database.ts";
+import type { JournalAddition, StepRecord } from "../state-store.ts";
 import type { TaskWithEvent } from "../task-events.ts";
 import { isFinished, type TaskChange, type TaskRow } from "../task-row.ts";
 import type { Query } from "./connections.ts";
@@ -14,6 +15,9 @@ export class PostgresRows implements Rows {
   private readonly newEvents: (EventRow & { task: number })[] = [];
   private readonly changedSteps = new Map<string, StepRow & { task: number }>();
   private readonly changedLeases = new Set<string>();
+  private readonly journals = new Map<string, number>();
+  private readonly changedJournals = new Map<string, Pick<JournalAddition, "nowMs" | "expiresAtMs">>();
+  private readonly newEntries: (EventRow & { name: string })[] = [];
 
   static async lock(
     query: Query,
@@ -47,6 +51,13 @@ export class PostgresRows implements Rows {
       for (const row of await query(sql.lockLeases, [leases])) {
         rows.leases.set(row["name"] as string, leaseRow(row));
       }
+    }
+    const journals = distinct(touched.map(({ journal }) => journal));
+    // One that somebody removes between the two statements is made again.
+    while (rows.journals.size < journals.length) {
+      await query(sql.makeJournals, [journals]);
+      for (const row of await query(sql.lockJournals, [journals]))
+        rows.journals.set(row["name"] as string, Number(row["length"]));
     }
     return rows;
   }
@@ -88,6 +99,17 @@ export class PostgresRows implements Rows {
     this.changedLeases.add(lease.name);
   }
 
+  journalLength(name: string): number {
+    return this.journals.get(name)!;
+  }
+
+  addToJournal(name: string, length: number, { entries, nowMs, expiresAtMs }: JournalAddition): void {
+    this.journals.set(name, length + entries.length);
+    this.changedJournals.set(name, { nowMs, expiresAtMs });
+    for (const [index, { kind, data }] of entries.entries())
+      this.newEntries.push({ name, sequence: length + index + 1, kind, atMs: nowMs, data });
+  }
+
   /** The parameters of the statement that writes all of it, and which batch of whom it was if somebody may ask. */
   changes(writer?: string, batch?: number): unknown[] {
     const tasks = [...this.changedTasks].map((id) => this.tasks.get(id)!);
@@ -98,7 +120,15 @@ export class PostgresRows implements Rows {
       JSON.stringify([...this.changedLeases].map((name) => this.leases.get(name)!)),
       writer,
       batch,
-      tasks.map(({ id }) => toldAs(id)),
+      [...tasks.map(({ id }) => id), ...[...this.changedJournals.keys()].map(journalId)].map(toldAs),
+      JSON.stringify(
+        [...this.changedJournals].map(([name, times]) => ({
+          name,
+          length: this.journals.get(name),
+          ...times,
+        })),
+      ),
+      JSON.stringify(this.newEntries),
     ];
   }
 }

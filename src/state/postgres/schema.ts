@@ -85,6 +85,24 @@ function tables(schema: string): string {
       PRIMARY KEY (task, name)
     );
 
+    CREATE TABLE journals (
+      name text PRIMARY KEY,
+      length bigint NOT NULL DEFAULT 0,
+      updated_at bigint NOT NULL DEFAULT 0,
+      expires_at bigint NOT NULL DEFAULT 0
+    ) WITH (fillfactor = 70);
+    CREATE INDEX journals_listed ON journals (updated_at);
+    CREATE INDEX journals_expiring ON journals (expires_at);
+
+    CREATE TABLE journal_entries (
+      name text NOT NULL,
+      sequence bigint NOT NULL,
+      kind text NOT NULL,
+      at bigint NOT NULL,
+      data text NOT NULL,
+      PRIMARY KEY (name, sequence)
+    );
+
     CREATE TABLE leases (
       name text PRIMARY KEY,
       owner text NOT NULL DEFAULT '',

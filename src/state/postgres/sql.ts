@@ -7,6 +7,8 @@ export function statements(schema: string): Record<Statement, string> {
   const events = `"${schema}".events`;
   const steps = `"${schema}".steps`;
   const leases = `"${schema}".leases`;
+  const journals = `"${schema}".journals`;
+  const entries = `"${schema}".journal_entries`;
   const writers = `"${schema}".writers`;
   return {
     // In the order of ids, as everywhere: two batches that wait for each other's rows cannot come about.
@@ -18,6 +20,10 @@ export function statements(schema: string): Record<Statement, string> {
     lockLeases: `
       SELECT name, owner, fence, expires_at AS "expiresAtMs" FROM ${leases}
       WHERE name = ANY ($1::text[]) ORDER BY name FOR UPDATE`,
+    makeJournals: `
+      INSERT INTO ${journals} (name) SELECT name FROM unnest($1::text[]) AS name ORDER BY name ON CONFLICT (name) DO NOTHING`,
+    lockJournals: `
+      SELECT name, length FROM ${journals} WHERE name = ANY ($1::text[]) ORDER BY name FOR UPDATE`,
     lockedSteps: `
       SELECT task, name, status, result FROM ${steps}
       WHERE (task, name) IN (SELECT task, name FROM unnest($1::bigint[], $2::text[]) AS wanted (task, name))`,
@@ -46,6 +52,13 @@ export function statements(schema: string): Record<Statement, string> {
         UPDATE ${leases} AS l SET owner = n.owner, fence = n.fence, expires_at = n."expiresAtMs"
         FROM json_to_recordset($4) AS n (name text, owner text, fence bigint, "expiresAtMs" bigint)
         WHERE l.name = n.name
+      ), saved_journals AS (
+        UPDATE ${journals} AS j SET length = n.length, updated_at = n."nowMs", expires_at = n."expiresAtMs"
+        FROM json_to_recordset($8) AS n (name text, length bigint, "nowMs" bigint, "expiresAtMs" bigint)
+        WHERE j.name = n.name
+      ), saved_entries AS (
+        INSERT INTO ${entries} SELECT name, sequence, kind, "atMs", data
+        FROM json_to_recordset($9) AS n (name text, sequence bigint, kind text, "atMs" bigint, data text)
       ), marked AS (
         INSERT INTO ${writers} (writer, batch) SELECT $5::text, $6::bigint WHERE $5::text IS NOT NULL
         ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch, used_at = now()
@@ -71,6 +84,21 @@ export function statements(schema: string): Record<Statement, string> {
       LEFT JOIN ${events} AS e ON e.task = t.key AND e.sequence > $2 WHERE t.id = $1`,
     step: `
       SELECT name, status, result FROM ${steps} WHERE task = (SELECT key FROM ${tasks} WHERE id = $1) AND name = $2`,
+    journal: `
+      SELECT sequence, kind, at AS "atMs", data FROM ${entries} WHERE name = $1 AND sequence > $2 ORDER BY sequence`,
+    // One that was made and never added to is none.
+    journals: `
+      SELECT name, length, updated_at AS "updatedAtMs" FROM ${journals}
+      WHERE starts_with(name, $1) AND length > 0 ORDER BY updated_at DESC, name LIMIT $2`,
+    pruneJournals: `
+      WITH expired AS (
+        DELETE FROM ${journals} WHERE name IN (
+          SELECT name FROM ${journals} WHERE expires_at <= $1 LIMIT 100 FOR UPDATE SKIP LOCKED
+        ) RETURNING name
+      ), without_entries AS (
+        DELETE FROM ${entries} WHERE name IN (SELECT name FROM expired)
+      )
+      SELECT count(*) AS pruned FROM expired`,
     prune: `
       WITH expired AS (
         DELETE FROM ${tasks} WHERE key IN (
@@ -89,6 +117,11 @@ type Statement =
   | "makeTasks"
   | "lockTasks"
   | "makeLeases"
+  | "makeJournals"
+  | "lockJournals"
+  | "journal"
+  | "journals"
+  | "pruneJournals"
   | "lockLeases"
   | "lockedSteps"
   | "save"

@@ -90,6 +90,24 @@ const tables = `
     PRIMARY KEY (task, name)
   ) WITHOUT ROWID;
 
+  CREATE TABLE warren_journals (
+    name TEXT PRIMARY KEY,
+    length INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+  ) WITHOUT ROWID;
+  CREATE INDEX warren_journals_listed ON warren_journals (updated_at);
+  CREATE INDEX warren_journals_expiring ON warren_journals (expires_at);
+
+  CREATE TABLE warren_journal_entries (
+    name TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    data TEXT NOT NULL,
+    PRIMARY KEY (name, sequence)
+  ) WITHOUT ROWID;
+
   CREATE TABLE warren_leases (
     name TEXT PRIMARY KEY,
     owner TEXT NOT NULL,

@@ -1,5 +1,13 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import type { StepRecord, TaskEvent, TaskFilter, TaskPhase, TaskRecord } from "../state-store.ts";
+import type {
+  JournalEntry,
+  JournalSummary,
+  StepRecord,
+  TaskEvent,
+  TaskFilter,
+  TaskPhase,
+  TaskRecord,
+} from "../state-store.ts";
 import { eventsOf, withEventColumns, type TaskWithEvent } from "../task-events.ts";
 import { phases, taskColumns, toRecord, type TaskRow } from "../task-row.ts";
 import { isBusy } from "./sqlite-error.ts";
@@ -13,6 +21,8 @@ export class SqliteReads {
   private readonly selectEvents: StatementSync;
   private readonly selectStep: StatementSync;
   private readonly countTasks: StatementSync;
+  private readonly selectEntries: StatementSync;
+  private readonly selectJournals: StatementSync;
   private readonly selectVersion: StatementSync;
 
   constructor(database: DatabaseSync, busyTimeoutMs: number) {
@@ -32,6 +42,13 @@ export class SqliteReads {
          (SELECT count(*) FROM warren_tasks WHERE phase = 'active' AND queue = ?1) AS active,
          (SELECT count(*) FROM warren_tasks
           WHERE phase IN ('completed', 'dead', 'cancelled') AND touched_at >= ?2 AND queue = ?1) AS finishedSince`,
+    );
+    this.selectEntries = database.prepare(
+      "SELECT sequence, kind, at AS atMs, data FROM warren_journal_entries WHERE name = ? AND sequence > ? ORDER BY sequence",
+    );
+    this.selectJournals = database.prepare(
+      `SELECT name, length, updated_at AS updatedAtMs FROM warren_journals WHERE substr(name, 1, length(?1)) = ?1
+       ORDER BY updated_at DESC, name LIMIT ?2`,
     );
     this.selectVersion = database.prepare("PRAGMA data_version");
   }
@@ -85,6 +102,14 @@ export class SqliteReads {
   step(taskId: string, name: string): StepRecord | undefined {
     const row = this.whenFree(() => this.selectStep.get(taskId, name));
     return row && stepRecord(row);
+  }
+
+  journal(name: string, after: number): JournalEntry[] {
+    return this.whenFree(() => this.selectEntries.all(name, after)) as unknown as JournalEntry[];
+  }
+
+  journals(prefix: string, limit: number): JournalSummary[] {
+    return this.whenFree(() => this.selectJournals.all(prefix, limit)) as unknown as JournalSummary[];
   }
 
   /** Changes when another connection has committed. https://sqlite.org/pragma.html#pragma_data_version */

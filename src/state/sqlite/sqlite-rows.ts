@@ -1,6 +1,6 @@
 import type { DatabaseSync, StatementResultingChanges, StatementSync } from "node:sqlite";
 import type { EventRow, LeaseRow, Rows, StepRow } from "../operation.ts";
-import type { StepRecord } from "../state-store.ts";
+import type { JournalAddition, StepRecord } from "../state-store.ts";
 import { blankTask, isFinished, taskColumns, type TaskChange, type TaskRow } from "../task-row.ts";
 
 const mostRemembered = 10_000;
@@ -23,6 +23,9 @@ export class SqliteRows implements Rows {
   private readonly upsertStep: StatementSync;
   private readonly selectLease: StatementSync;
   private readonly upsertLease: StatementSync;
+  private readonly selectLength: StatementSync;
+  private readonly upsertJournal: StatementSync;
+  private readonly insertEntry: StatementSync;
 
   constructor(database: DatabaseSync) {
     this.dataVersion = database.prepare("PRAGMA data_version");
@@ -47,6 +50,9 @@ export class SqliteRows implements Rows {
       "SELECT name, owner, fence, expires_at AS expiresAtMs FROM warren_leases WHERE name = ?",
     );
     this.upsertLease = database.prepare("INSERT OR REPLACE INTO warren_leases VALUES (?, ?, ?, ?)");
+    this.selectLength = database.prepare("SELECT length FROM warren_journals WHERE name = ?");
+    this.upsertJournal = database.prepare("INSERT OR REPLACE INTO warren_journals VALUES (?, ?, ?, ?)");
+    this.insertEntry = database.prepare("INSERT INTO warren_journal_entries VALUES (?, ?, ?, ?, ?)");
   }
 
   /** A transaction has begun: what others have written since the last one is seen. */
@@ -104,6 +110,16 @@ export class SqliteRows implements Rows {
 
   saveLease({ name, owner, fence, expiresAtMs }: LeaseRow): void {
     this.upsertLease.run(name, owner, fence, expiresAtMs);
+  }
+
+  journalLength(name: string): number {
+    return Number(this.selectLength.get(name)?.["length"] ?? 0);
+  }
+
+  addToJournal(name: string, length: number, { entries, nowMs, expiresAtMs }: JournalAddition): void {
+    this.upsertJournal.run(name, length + entries.length, nowMs, expiresAtMs);
+    let sequence = length;
+    for (const { kind, data } of entries) this.insertEntry.run(name, ++sequence, kind, nowMs, data);
   }
 }
 

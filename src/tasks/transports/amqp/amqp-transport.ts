@@ -8,7 +8,7 @@ import {
   type Channel,
 } from "../../../client/index.ts";
 import type { Capabilities } from "../../capabilities.ts";
-import { PublishError } from "../../errors.ts";
+import { PublishError, UnroutableError } from "../../errors.ts";
 import { copyOf, Header } from "../../message.ts";
 import type { QueueDefinition } from "../../queue.ts";
 import type {
@@ -22,7 +22,7 @@ import type {
   Transport,
 } from "../../transport.ts";
 import { AmqpBrowser } from "./amqp-browser.ts";
-import { ConfirmedPublisher, UnroutableError } from "./confirmed-publisher.ts";
+import { ConfirmedPublisher } from "./confirmed-publisher.ts";
 import { connectionOptions, placesOf, type AmqpAddress } from "./connection-options.ts";
 import { readDeaths, withDeath } from "./deaths.ts";
 import { DelayedExchange, DelayLadder, type Delays } from "./delays.ts";
@@ -263,7 +263,7 @@ class AmqpTransport implements Transport {
 
   private async declareOn(channel: Channel, queue: QueueDefinition): Promise<void> {
     await declareTopology(channel, queue, this.options.queueType);
-    await this.delays.prepareQueue(channel, queue.name);
+    if (!queue.isPassive) await this.delays.prepareQueue(channel, queue.name);
   }
 
   private async startConsumer(settings: ConsumerSettings): Promise<Consumption> {

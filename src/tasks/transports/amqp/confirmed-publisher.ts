@@ -7,15 +7,12 @@ import {
   type Publication,
   type ReceivedMessage,
 } from "../../../client/index.ts";
-import { PublishError } from "../../errors.ts";
+import { PublishError, UnroutableError } from "../../errors.ts";
 
 /** What no other try would change: the message, or any by this user, is refused. */
 const finalCodes = new Set(["ACCESS_REFUSED", "PRECONDITION_FAILED", "CONTENT_TOO_LARGE", "NOT_ALLOWED"]);
 const betweenTriesMs = 100;
 const lookForOverdueMs = 250;
-
-/** No queue takes what was published, or the exchange is gone. */
-export class UnroutableError extends PublishError {}
 
 /** A message until it is confirmed, and whoever waits for that. */
 interface Pending {

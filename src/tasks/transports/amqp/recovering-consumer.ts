@@ -18,6 +18,8 @@ export interface ConsumerSettings {
   readonly noAck?: boolean;
   onDelivery(delivery: Delivery): void;
   onLost?(error: Error): void;
+  onConsuming?(): void;
+  onRefused?(error: Error, tries: number): void;
 }
 
 const leastDelayMs = 50;
@@ -101,6 +103,7 @@ export class RecoveringConsumer implements Consumption {
       if (!channel.active) throw new InterruptedError("the channel was closed");
       this.channel = channel;
       this.failures = 0;
+      this.settings.onConsuming?.();
     } catch (error) {
       if (channel.active) await channel.close();
       throw error;
@@ -126,6 +129,7 @@ export class RecoveringConsumer implements Consumption {
     this.retry = setTimeout(() => {
       this.setUp().catch((error: Error) => {
         if (this.state !== "consuming") return;
+        if (!(error instanceof InterruptedError)) this.settings.onRefused?.(error, this.failures);
         this.log.warn({ error: error.message, tries: this.failures }, "cannot consume, trying again");
         this.again();
       });

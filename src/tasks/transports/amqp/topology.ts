@@ -3,13 +3,20 @@ import type { QueueDefinition } from "../../queue.ts";
 
 export type QueueType = "classic" | "quorum";
 
-/** The queue, its dead-letter exchange and the queue for dead letters. */
+/** The queue, what leads to it, its dead-letter exchange and the queue for dead letters. */
 export async function declareTopology(
   channel: Channel,
   queue: QueueDefinition,
   type: QueueType,
 ): Promise<void> {
-  const { name, deadLetter } = queue;
+  const { name, deadLetter, binding, isPassive } = queue;
+  if (binding) {
+    const { exchange } = binding;
+    await explained(`exchange '${exchange}'`, () =>
+      channel.exchangeDeclare({ exchange, type: "topic", durable: true }),
+    );
+  }
+  if (isPassive) return;
   const typed = type === "quorum" ? { "x-queue-type": type } : {};
   await explained(`exchange '${deadLetter.exchange}'`, () =>
     channel.exchangeDeclare({ exchange: deadLetter.exchange, type: "direct", durable: true }),
@@ -21,6 +28,8 @@ export async function declareTopology(
   await explained(`queue '${name}'`, () =>
     channel.queueDeclare({ queue: name, durable: true, arguments: queueArguments(queue, type) }),
   );
+  for (const routingKey of binding?.routingKeys ?? [])
+    await channel.queueBind({ exchange: binding!.exchange, queue: name, routingKey });
 }
 
 /** @throws Error that says what to do when something of the name is there that is not the same. */

@@ -1,0 +1,255 @@
+import type { Clock, Logger } from "../base/index.ts";
+import {
+  defineTask,
+  UnroutableError,
+  type Bus,
+  type Context as TaskContext,
+  type DyingTask,
+  type Task,
+  type Worker,
+} from "../tasks/index.ts";
+import type { Agent } from "./agent.ts";
+import type { Conversation } from "./conversation.ts";
+import type { ConversationLog } from "./conversation-log.ts";
+import { decodeDelivery, encodeDelivery, type AgentDelivery, type MessageDelivery } from "./delivery.ts";
+import type { Entry, Limits, Outcome } from "./entries.ts";
+import type { Prices } from "./model.ts";
+import { normalised, queueName, routingKey, topicKey } from "./names.ts";
+import { Turn } from "./turn.ts";
+
+export interface AgentWorkerParts {
+  readonly bus: Bus;
+  readonly agent: Agent;
+  readonly exchange: string;
+  readonly log: ConversationLog;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly prices: Prices;
+  readonly approvalTimeoutMs: number;
+  /** Of a run that says none, from now on. */
+  defaultLimits(): Limits;
+  /** Of the agent that is sent to, whoever it is. */
+  taskFor(agent: string): Task;
+}
+
+/** The task that an agent's queue carries. `isOwn`: the agent lives here, and its queue is declared here. */
+export function agentTask(name: string, exchange: string, agent: Agent | undefined): Task {
+  const keys = [...(agent?.topics ?? [])].map(topicKey);
+  return defineTask("agent", {
+    queue: {
+      name: queueName(name),
+      binding: { exchange, routingKeys: [routingKey(name), ...keys] },
+      passive: agent === undefined,
+    },
+    retry: agent?.options.retry,
+  });
+}
+
+/** Takes what comes to an agent's queue. */
+export class AgentWorker {
+  readonly agent: Agent;
+  readonly task: Task;
+  readonly worker: Worker;
+  private readonly parts: AgentWorkerParts;
+
+  constructor(parts: AgentWorkerParts) {
+    const { agent, bus } = parts;
+    this.parts = parts;
+    this.agent = agent;
+    this.task = parts.taskFor(agent.name);
+    this.worker = bus
+      .worker({ concurrency: agent.options.concurrency ?? 1 })
+      .on(this.task, (payload, context) => this.handle(payload, context))
+      .onUntyped(this.task)
+      .onDead((task) => this.died(task));
+  }
+
+  private async handle(payload: unknown, task: TaskContext): Promise<void> {
+    const delivery = decodeDelivery(payload, task.taskId);
+    const conversation = await this.parts.log.load(delivery.conversation);
+    // The journal's time is over: approvals and ends may come that late.
+    if (delivery.kind !== "message" && conversation.status === "new") return;
+    const { turn, status } = conversation;
+    await this.take(delivery, conversation, task);
+    const hasMoved = conversation.turn > turn || (conversation.status === "done" && status !== "done");
+    // What is recorded and perhaps not published is published again: another attempt finds that nothing is left to be done. Otherwise
+    // a turn that is at work elsewhere would be begun beside it.
+    if (hasMoved || task.attempt > 1) await this.goOn(conversation, delivery, task);
+  }
+
+  private async take(delivery: AgentDelivery, conversation: Conversation, task: TaskContext): Promise<void> {
+    const { log } = this.parts;
+    switch (delivery.kind) {
+      case "message":
+        await log.commit(conversation, (now) =>
+          now.hasInput(task.taskId) ? undefined : [this.inputOf(delivery, task.taskId)],
+        );
+        break;
+      case "turn":
+        if (conversation.status === "running" && conversation.turn === delivery.turn)
+          await this.turnOf(conversation, task).run();
+        break;
+      case "answer":
+        await log.commit(conversation, (now) =>
+          now.isOpenCall(delivery.callId)
+            ? [
+                {
+                  kind: "answered",
+                  callId: delivery.callId,
+                  outcome: delivery.outcome,
+                  content: delivery.content,
+                },
+              ]
+            : undefined,
+        );
+        break;
+      case "approval":
+        await this.decide(delivery, conversation);
+        break;
+      case "end":
+        await log.commit(conversation, (now) =>
+          now.status === "done" || (delivery.firstTurn !== undefined && delivery.firstTurn !== now.firstTurn)
+            ? undefined
+            : [this.done(now, delivery.outcome, "")],
+        );
+    }
+    await log.commit(conversation, (now) =>
+      now.needsNext
+        ? [{ kind: "next", turn: now.turn + 1, agent: now.status === "ready" ? this.agent.name : now.agent }]
+        : undefined,
+    );
+  }
+
+  private async decide(
+    { approvalId, approved, reason }: Extract<AgentDelivery, { kind: "approval" }>,
+    conversation: Conversation,
+  ): Promise<void> {
+    await this.parts.log.commit(conversation, (now) => {
+      const call = now.approval(approvalId);
+      if (call === undefined || call.approval!.approved !== undefined) return undefined;
+      if (approved !== undefined) return [{ kind: "approval-resolved", approvalId, approved, reason }];
+      return [this.done(now, "approval-expired", `nobody has approved or refused '${call.name}' in time`)];
+    });
+  }
+
+  /** Publishes what the conversation needs to go on elsewhere. Each has an id of its own, so that twice is once. */
+  private async goOn(conversation: Conversation, delivery: AgentDelivery, task: TaskContext): Promise<void> {
+    if (delivery.kind === "message" && conversation.limits.deadlineMs !== undefined)
+      await this.watchDeadline(conversation, task);
+    if (conversation.status === "running") {
+      try {
+        await this.send(conversation.agent, turnDelivery(conversation), task, conversation, {
+          id: `${conversation.id}:${conversation.turn}`,
+        });
+      } catch (error) {
+        if (!(error instanceof UnroutableError)) throw error;
+        await this.parts.log.commit(conversation, (now) => [
+          this.done(now, "unknown-agent", `there is no agent '${now.agent}'`),
+        ]);
+      }
+    }
+    if (conversation.status === "done") await this.tellAsker(conversation);
+  }
+
+  private async watchDeadline(conversation: Conversation, task: TaskContext): Promise<void> {
+    const { clock } = this.parts;
+    const { id, firstTurn, limits } = conversation;
+    await this.send(
+      this.agent.name,
+      { kind: "end", conversation: id, firstTurn, outcome: "timeout" },
+      task,
+      conversation,
+      { id: `${id}:${firstTurn}:deadline`, delay: Math.max(1, limits.deadlineMs! - clock.nowMs()) },
+    );
+  }
+
+  private async tellAsker({ id, asker, outcome, content, reason }: Conversation): Promise<void> {
+    if (asker === undefined) return;
+    const { conversation, callId, agent } = asker;
+    const answer = { callId, outcome: outcome!, content: outcome === "completed" ? content : (reason ?? "") };
+    try {
+      await this.parts.bus.send(
+        this.parts.taskFor(agent),
+        encodeDelivery({ kind: "answer", conversation, ...answer }, agent, { content }),
+        { id: `${id}:answer`, result: false },
+      );
+    } catch (error) {
+      if (!(error instanceof UnroutableError)) throw error;
+      this.parts.logger.warn({ conversation: id, agent }, "the agent that has asked is gone");
+    }
+  }
+
+  private turnOf(conversation: Conversation, task: TaskContext): Turn {
+    const { agent, log, clock, logger, prices, approvalTimeoutMs } = this.parts;
+    return new Turn({
+      agent,
+      conversation,
+      log,
+      task,
+      clock,
+      logger,
+      prices,
+      approvalTimeoutMs,
+      send: (to, delivery, options) => this.send(to, delivery, task, conversation, options),
+    });
+  }
+
+  private async send(
+    to: string,
+    delivery: AgentDelivery,
+    task: TaskContext,
+    { contextVariables, turnsLeft, messages }: Conversation,
+    options: { readonly id: string; readonly delay?: number },
+  ): Promise<void> {
+    const content = messages.at(-1)?.content;
+    const wire = encodeDelivery(delivery, to, {
+      content,
+      contextVariables,
+      turnsLeft,
+      from: this.agent.name,
+    });
+    await task.send(this.parts.taskFor(to), wire, { ...options, result: false });
+  }
+
+  private inputOf(
+    { messages, contextVariables, limits, asker, from, body }: MessageDelivery,
+    id: string,
+  ): Entry {
+    return {
+      kind: "input",
+      id,
+      messages,
+      contextVariables,
+      limits: { ...this.parts.defaultLimits(), ...limits },
+      ...(from !== undefined && { from }),
+      ...(asker !== undefined && { asker }),
+      ...(body !== undefined && { body }),
+    };
+  }
+
+  /** A turn has failed as often as it may: the run has ended, and says so. */
+  private async died({ id, payload, error, reason }: DyingTask): Promise<void> {
+    const { log } = this.parts;
+    const delivery = decodeDelivery(payload, id);
+    const conversation = await log.load(delivery.conversation);
+    await log.commit(conversation, (now) => {
+      if (now.status === "done" || now.status === "new") return undefined;
+      if (delivery.kind === "turn" && delivery.turn !== now.turn) return undefined;
+      return [this.done(now, "failed", `${reason}: ${error.message}`)];
+    });
+    if (conversation.status === "done") await this.tellAsker(conversation);
+  }
+
+  private done({ turn, agent }: Conversation, outcome: Outcome, reason: string): Entry {
+    return { kind: "done", turn, agent, outcome, content: "", ...(reason !== "" && { reason }) };
+  }
+}
+
+function turnDelivery({ id, turn }: Conversation): AgentDelivery {
+  return { kind: "turn", conversation: id, turn };
+}
+
+/** Two agents of one name, as queues see it. */
+export function isSameAgent(a: string, b: string): boolean {
+  return normalised(a) === normalised(b);
+}

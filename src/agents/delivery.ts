@@ -1,0 +1,171 @@
+/** What comes to an agent's queue. */
+import type { ChatMessage } from "./message.ts";
+import type { Asker, Limits, Outcome, Variables } from "./entries.ts";
+
+export type AgentDelivery = MessageDelivery | TurnDelivery | AnswerDelivery | ApprovalDelivery | EndDelivery;
+
+/** Somebody says something: a program, a person, another agent. */
+export interface MessageDelivery {
+  readonly kind: "message";
+  readonly messages: readonly ChatMessage[];
+  readonly contextVariables: Variables;
+  readonly limits?: Partial<Limits>;
+  readonly asker?: Asker;
+  readonly from?: string;
+  readonly conversation: string;
+  /** As it came, for programs of others. */
+  readonly body?: unknown;
+}
+
+/** It is the agent's turn. */
+interface TurnDelivery {
+  readonly kind: "turn";
+  readonly conversation: string;
+  readonly turn: number;
+}
+
+/** What was asked is answered. */
+interface AnswerDelivery {
+  readonly kind: "answer";
+  readonly conversation: string;
+  readonly callId: string;
+  readonly outcome: Outcome;
+  readonly content: string;
+}
+
+/** A person has decided, or has not in time. */
+interface ApprovalDelivery {
+  readonly kind: "approval";
+  readonly conversation: string;
+  readonly approvalId: string;
+  /** Undefined: the time is over. */
+  readonly approved?: boolean;
+  readonly reason?: string;
+}
+
+/** The run is to end, if it has not by itself: it was cancelled, or its time is over. */
+interface EndDelivery {
+  readonly kind: "end";
+  readonly conversation: string;
+  /** The run that is meant. */
+  readonly firstTurn?: number;
+  readonly outcome: "cancelled" | "timeout";
+}
+
+interface Routing {
+  readonly from?: string;
+  readonly to: string;
+  readonly conversation: string;
+  readonly turns_left?: number;
+}
+
+/** A delivery as JSON: what it says in words that other programs can read, what is ours beside it. */
+export interface WireDelivery {
+  readonly kind: AgentDelivery["kind"];
+  readonly content?: string;
+  readonly messages?: readonly ChatMessage[];
+  readonly context_variables?: Variables;
+  readonly routing: Routing;
+  readonly turn?: number;
+  readonly limits?: Partial<Limits>;
+  readonly asker?: Asker;
+  readonly answer?: Omit<AnswerDelivery, "kind" | "conversation">;
+  readonly approval?: Omit<ApprovalDelivery, "kind" | "conversation">;
+  readonly end?: Omit<EndDelivery, "kind" | "conversation">;
+}
+
+export function encodeDelivery(
+  delivery: AgentDelivery,
+  to: string,
+  seen: { content?: string; contextVariables?: Variables; turnsLeft?: number; from?: string } = {},
+): WireDelivery {
+  const { kind, conversation } = delivery;
+  const from = (kind === "message" ? delivery.from : undefined) ?? seen.from;
+  const routing: Routing = {
+    ...(from !== undefined && { from }),
+    to,
+    conversation,
+    ...(seen.turnsLeft !== undefined && { turns_left: seen.turnsLeft }),
+  };
+  const common = {
+    kind,
+    routing,
+    ...(seen.content !== undefined && { content: seen.content }),
+    ...(seen.contextVariables !== undefined && { context_variables: seen.contextVariables }),
+  };
+  switch (delivery.kind) {
+    case "message": {
+      const { messages, contextVariables, limits, asker } = delivery;
+      const content = messages.at(-1)?.content ?? "";
+      return { ...common, content, messages, context_variables: contextVariables, limits, asker };
+    }
+    case "turn":
+      return { ...common, turn: delivery.turn };
+    case "answer": {
+      const { callId, outcome, content } = delivery;
+      return { ...common, answer: { callId, outcome, content } };
+    }
+    case "approval": {
+      const { approvalId, approved, reason } = delivery;
+      return { ...common, approval: { approvalId, approved, reason } };
+    }
+    default: {
+      const { firstTurn, outcome } = delivery;
+      return { ...common, end: { firstTurn, outcome } };
+    }
+  }
+}
+
+/**
+ * What was sent, by us or by a program that knows only that agents take JSON: `{"role": "user", "content": "…"}`, `{"messages": […]}`,
+ * text, or anything else, which is then what is said. `id` names what says no conversation.
+ */
+export function decodeDelivery(payload: unknown, id: string): AgentDelivery {
+  const wire = isObject(payload) ? (payload as Partial<WireDelivery> & Record<string, unknown>) : {};
+  const routing = isObject(wire.routing) ? (wire.routing as Partial<Routing>) : {};
+  const conversation = typeof routing.conversation === "string" ? routing.conversation : id;
+  switch (wire.kind) {
+    case "turn":
+      return { kind: "turn", conversation, turn: Number(wire.turn) };
+    case "answer":
+      return { kind: "answer", conversation, ...wire.answer! };
+    case "approval":
+      return { kind: "approval", conversation, ...wire.approval! };
+    case "end":
+      return { kind: "end", conversation, ...wire.end! };
+    default:
+      return {
+        kind: "message",
+        conversation,
+        messages: messagesOf(payload, wire),
+        contextVariables: isObject(wire.context_variables) ? wire.context_variables : {},
+        limits: wire.limits,
+        asker: wire.asker,
+        from: typeof routing.from === "string" ? routing.from : undefined,
+        ...(wire.kind === undefined && { body: payload }),
+      };
+  }
+}
+
+function messagesOf(
+  payload: unknown,
+  { messages, content, role }: Partial<WireDelivery> & { role?: unknown },
+): ChatMessage[] {
+  if (Array.isArray(messages) && messages.length > 0 && messages.every(isMessage)) return messages;
+  if (typeof content === "string") {
+    return [{ role: role === "system" ? "system" : "user", content }];
+  }
+  return [{ role: "user", content: typeof payload === "string" ? payload : JSON.stringify(payload) }];
+}
+
+function isMessage(value: unknown): value is ChatMessage {
+  return (
+    isObject(value) &&
+    typeof value["content"] === "string" &&
+    ["user", "system", "assistant", "tool"].includes(value["role"] as string)
+  );
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,277 @@
+import {
+  CancelledError,
+  ConnectionLostError,
+  Retry,
+  ShutdownError,
+  UnknownOutcomeError,
+  UnroutableError,
+  type StepTools,
+} from "../tasks/index.ts";
+import type { AskTool } from "./agent.ts";
+import { approvalIdOf } from "./approvals.ts";
+import type { PendingCall } from "./conversation.ts";
+import type { Entry, Variables } from "./entries.ts";
+import { handoffName } from "./handoff.ts";
+import type { AnyTool } from "./tool.ts";
+import type { TurnParts } from "./turn.ts";
+
+interface Outcome {
+  readonly content: string;
+  readonly isError?: true;
+  readonly contextVariables?: Variables;
+}
+
+/** Runs what a model has called. INVARIANT 22: in order, reads beside each other, effects by the ledger. */
+export class ToolCalls {
+  private readonly parts: TurnParts;
+  private readonly commit: (entries: readonly Entry[]) => Promise<void>;
+  private readonly turn: number;
+
+  constructor(parts: TurnParts, commit: (entries: readonly Entry[]) => Promise<void>) {
+    this.parts = parts;
+    this.commit = commit;
+    this.turn = parts.conversation.turn;
+  }
+
+  /** All but handoffs, which come last, until they have a result or wait. */
+  async run(): Promise<void> {
+    const { conversation } = this.parts;
+    do await this.runOnce();
+    while (!conversation.isWaiting && conversation.pendingCalls.some(({ name }) => !this.isHandoff(name)));
+  }
+
+  /** Results are recorded one by one. */
+  private async runOnce(): Promise<void> {
+    const calls = this.parts.conversation.pendingCalls.filter(({ name }) => !this.isHandoff(name));
+    const reads = new Map<string, Promise<Outcome>>();
+    for (const call of calls) {
+      if (!this.isFreeRead(call)) continue;
+      const reading = this.execute(call);
+      // Told where it is waited for.
+      reading.catch(() => {});
+      reads.set(call.id, reading);
+    }
+    for (const call of calls) {
+      const outcome = await (reads.get(call.id) ?? this.outcomeOf(call));
+      if (outcome)
+        await this.commit([{ ...this.result(call, outcome.content, outcome.isError), ...pick(outcome) }]);
+    }
+  }
+
+  handoffs(): PendingCall[] {
+    return this.parts.conversation.pendingCalls.filter(({ name }) => this.isHandoff(name));
+  }
+
+  result(
+    { id, name }: PendingCall,
+    content: string,
+    isError?: boolean,
+  ): Extract<Entry, { kind: "tool-result" }> {
+    return {
+      kind: "tool-result",
+      turn: this.turn,
+      callId: id,
+      name,
+      content,
+      ...(isError && { isError: true }),
+    };
+  }
+
+  /** Begins a conversation with another agent, whose answer will be the call's. */
+  async ask(callId: string, agent: string, text: string): Promise<void> {
+    const { conversation, agent: own } = this.parts;
+    const known =
+      conversation.asked(callId) ?? conversation.pendingCalls.find(({ id }) => id === callId)?.asked;
+    const child = known?.conversation ?? `${conversation.id}/${callId}`;
+    if (known === undefined)
+      await this.commit([{ kind: "asked", turn: this.turn, callId, agent, conversation: child, text }]);
+    const { limits, contextVariables } = conversation;
+    const asker = { conversation: conversation.id, agent: own.name, callId };
+    const messages = [{ role: "user" as const, name: own.name, content: text }];
+    try {
+      await this.parts.send(
+        agent,
+        { kind: "message", conversation: child, messages, contextVariables, limits, asker, from: own.name },
+        { id: `${child}:message` },
+      );
+    } catch (error) {
+      if (!(error instanceof UnroutableError)) throw error;
+      await this.commit([
+        { kind: "answered", callId, outcome: "unknown-agent", content: `there is no agent '${agent}'` },
+      ]);
+    }
+  }
+
+  private isHandoff(name: string): boolean {
+    return handoffName(this.parts.agent, name) !== undefined;
+  }
+
+  private toolOf({ name }: PendingCall): AnyTool | undefined {
+    const tools = this.parts.agent.options.tools ?? {};
+    return Object.hasOwn(tools, name) ? tools[name] : undefined;
+  }
+
+  private isFreeRead(call: PendingCall): boolean {
+    const tool = this.toolOf(call);
+    return tool?.effect === "read" && !tool.needsApproval && !("asks" in tool);
+  }
+
+  /** Undefined: it waits. */
+  private async outcomeOf(call: PendingCall): Promise<Outcome | undefined> {
+    const tool = this.toolOf(call);
+    if (tool === undefined) return this.execute(call);
+    if ("asks" in tool) return this.askedBy(call, tool as AskTool);
+    const { approval } = call;
+    if (approval?.approved === false) {
+      return failed(`A person has refused this call${approval.reason ? `: ${approval.reason}` : "."}`);
+    }
+    if (approval === undefined && (await this.needsApproval(call, tool))) {
+      await this.requestApproval(call);
+      return undefined;
+    }
+    // Recorded, and perhaps not sent.
+    if (approval && approval.approved === undefined) {
+      await this.expireApproval(approval.id, approval.expiresAtMs);
+      return undefined;
+    }
+    return this.execute(call);
+  }
+
+  private async askedBy(call: PendingCall, { asks }: AskTool): Promise<Outcome | undefined> {
+    if (call.answer) {
+      const { outcome, content } = call.answer;
+      return outcome === "completed"
+        ? { content }
+        : failed(`${asks} gave no answer (${outcome}): ${content}`);
+    }
+    const input = parsed(call);
+    if ("wrong" in input) return failed(input.wrong);
+    const { text } = input.value as { text?: unknown };
+    await this.ask(call.id, asks, typeof text === "string" ? text : call.arguments);
+    return undefined;
+  }
+
+  private async needsApproval(
+    call: PendingCall,
+    { needsApproval = false, inputSchema }: AnyTool,
+  ): Promise<boolean> {
+    if (typeof needsApproval === "boolean") return needsApproval;
+    const input = await readInput(call, inputSchema);
+    // Nothing that cannot run need be approved.
+    return !("wrong" in input) && needsApproval(input.value as never);
+  }
+
+  private async requestApproval({ id: callId, name, arguments: given }: PendingCall): Promise<void> {
+    const { conversation, clock, approvalTimeoutMs } = this.parts;
+    const approvalId = approvalIdOf(conversation.id, callId);
+    const expiresAtMs = clock.nowMs() + approvalTimeoutMs;
+    await this.commit([
+      {
+        kind: "approval-requested",
+        turn: this.turn,
+        approvalId,
+        callId,
+        name,
+        arguments: given,
+        expiresAtMs,
+      },
+    ]);
+    await this.expireApproval(approvalId, expiresAtMs);
+  }
+
+  private async expireApproval(approvalId: string, expiresAtMs: number): Promise<void> {
+    const { conversation, agent, clock } = this.parts;
+    await this.parts.send(
+      agent.name,
+      { kind: "approval", conversation: conversation.id, approvalId },
+      { id: `${approvalId}:expiry`, delay: Math.max(1, expiresAtMs - clock.nowMs()) },
+    );
+  }
+
+  private async execute(call: PendingCall): Promise<Outcome> {
+    const tool = this.toolOf(call);
+    if (tool === undefined) {
+      const names = Object.keys(this.parts.agent.options.tools ?? {});
+      return failed(`There is no tool '${call.name}'. There are: ${names.join(", ") || "none"}.`);
+    }
+    const input = await readInput(call, tool.inputSchema);
+    if ("wrong" in input) return failed(input.wrong);
+    const { effect } = tool;
+    let variables: Variables | undefined;
+    const setContext = (changes: Variables): void => {
+      variables = { ...variables, ...changes };
+    };
+    const work = async (tools: StepTools): Promise<Outcome> => {
+      const value = await tool.execute(input.value as never, this.contextOf(call, tools, setContext));
+      const content = typeof value === "string" ? value : (JSON.stringify(value) ?? "");
+      return { content, ...(variables && { contextVariables: variables }) };
+    };
+    try {
+      return await this.parts.task.step(`tool ${call.id}`, { effect }, work);
+    } catch (error) {
+      return this.failure(call, error);
+    }
+  }
+
+  private contextOf(
+    { id: toolCallId }: PendingCall,
+    tools: StepTools,
+    setContext: (changes: Variables) => void,
+  ): Parameters<AnyTool["execute"]>[1] {
+    const { conversation, agent } = this.parts;
+    return {
+      conversation: conversation.id,
+      agent: agent.name,
+      toolCallId,
+      contextVariables: conversation.contextVariables,
+      setContext,
+      idempotencyKey: `${conversation.id}:${toolCallId}`,
+      signal: tools.signal,
+      get transaction() {
+        return tools.transaction;
+      },
+    };
+  }
+
+  /** What went wrong in a tool is the model's to deal with; what went wrong around it is not. */
+  private failure({ name }: PendingCall, error: unknown): Outcome {
+    if (notOfTheTool.some((kind) => error instanceof kind)) throw error;
+    this.parts.task.signal.throwIfAborted();
+    const message = error instanceof Error ? error.message : String(error);
+    this.parts.logger.warn({ tool: name, agent: this.parts.agent.name, error: message }, "a tool has failed");
+    return failed(`The tool failed: ${message}`);
+  }
+}
+
+const notOfTheTool = [Retry, UnknownOutcomeError, ConnectionLostError, CancelledError, ShutdownError];
+
+type Read = { readonly value: unknown } | { readonly wrong: string };
+
+function parsed({ name, arguments: text }: PendingCall): Read {
+  try {
+    return { value: JSON.parse(text === "" ? "{}" : text) as unknown };
+  } catch (error) {
+    return { wrong: `The arguments of '${name}' are no JSON: ${(error as Error).message}` };
+  }
+}
+
+async function readInput(call: PendingCall, schema: AnyTool["inputSchema"]): Promise<Read> {
+  const input = parsed(call);
+  if ("wrong" in input || schema === undefined) return input;
+  const result = await schema["~standard"].validate(input.value);
+  if (result.issues === undefined) return { value: result.value };
+  const issues = result.issues.map(({ path = [], message }) =>
+    [path.map((part) => String(typeof part === "object" ? part.key : part)).join("."), message]
+      .filter((part) => part !== "")
+      .join(": "),
+  );
+  return { wrong: `The arguments of '${call.name}' are not as they must be: ${issues.join("; ")}` };
+}
+
+function failed(content: string): Outcome {
+  return { content, isError: true };
+}
+
+function pick({ contextVariables }: Outcome): { contextVariables?: Variables } {
+  return contextVariables === undefined ? {} : { contextVariables };
+}

@@ -1,0 +1,360 @@
+import type { Clock, Logger } from "../base/index.ts";
+import { Fatal, type Context as TaskContext } from "../tasks/index.ts";
+import { nameOf, type Agent, type AgentReply } from "./agent.ts";
+import { AskError } from "./ask-error.ts";
+import type { Conversation } from "./conversation.ts";
+import type { ConversationLog } from "./conversation-log.ts";
+import { DeltaWriter } from "./delta-writer.ts";
+import type { AgentDelivery } from "./delivery.ts";
+import type { Entry, Outcome } from "./entries.ts";
+import { checkAll } from "./guardrail.ts";
+import { handoffName, handoffTools } from "./handoff.ts";
+import { lastMessages } from "./history.ts";
+import { noUsage, type ChatMessage } from "./message.ts";
+import { costOf, ModelError, type ModelReply, type Prices, type ToolDescription } from "./model.ts";
+import { normalised } from "./names.ts";
+import { ToolCalls } from "./tool-calls.ts";
+import { validateOutput } from "./validate-output.ts";
+
+export interface TurnParts {
+  readonly agent: Agent;
+  readonly conversation: Conversation;
+  readonly log: ConversationLog;
+  readonly task: TaskContext;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly prices: Prices;
+  readonly approvalTimeoutMs: number;
+  /** The same when it is sent again. @throws UnroutableError when there is no such agent */
+  send(
+    to: string,
+    delivery: AgentDelivery,
+    options: { readonly id: string; readonly delay?: number },
+  ): Promise<void>;
+}
+
+/** An output that was sent back so often is not asked for again. */
+const mostRejections = 3;
+
+/** Somebody else has taken this turn, or it has ended: what was found here does not count. */
+class Superseded extends Error {}
+/** The handler waits for another agent. */
+class Waiting extends Error {}
+
+/**
+ * One turn of an agent: a model's reply, or a handler's, and what it leads to. Each thing that has happened is in the journal before
+ * the next is begun, so that another attempt goes on where this one died; the model is asked again only for a reply that was not
+ * recorded.
+ */
+export class Turn {
+  private readonly parts: TurnParts;
+  private readonly turn: number;
+  private readonly calls: ToolCalls;
+
+  constructor(parts: TurnParts) {
+    this.parts = parts;
+    this.turn = parts.conversation.turn;
+    this.calls = new ToolCalls(parts, (entries) => this.commit(() => entries));
+  }
+
+  /** Resolves when the conversation stands where somebody else, or nobody, has to go on. */
+  async run(): Promise<void> {
+    try {
+      await this.restarted();
+      await this.take();
+    } catch (error) {
+      if (!(error instanceof Superseded)) throw error;
+      this.parts.logger.debug(
+        { conversation: this.parts.conversation.id, turn: this.turn },
+        "turn was taken over, or has ended",
+      );
+    }
+  }
+
+  private async take(): Promise<void> {
+    const { conversation, agent } = this.parts;
+    // Calls of a reply that was recorded by an attempt before, or that have waited.
+    if (conversation.pendingCalls.length > 0 && !(await this.finishCalls())) return;
+    if (conversation.repliedTurn !== this.turn) {
+      const limit = this.limitReached();
+      if (limit) return this.end(...limit);
+      if (!(await this.inputIsWelcome())) return;
+      if (agent.options.handler) await this.runHandler();
+      else await this.askModel();
+      if (conversation.status !== "running" || conversation.turn !== this.turn) return;
+      if (conversation.pendingCalls.length > 0 && !(await this.finishCalls())) return;
+    }
+    if (conversation.hasCalled) await this.commit(() => [this.next(agent.name)]);
+    else await this.answer();
+  }
+
+  /** False when the turn ends with them: somebody is waited for, or another agent goes on. */
+  private async finishCalls(): Promise<boolean> {
+    await this.calls.run();
+    const { conversation, agent } = this.parts;
+    if (conversation.isWaiting) return false;
+    const [handoff, ...others] = this.calls.handoffs();
+    if (handoff === undefined) return true;
+    const to = handoffName(agent, handoff.name)!;
+    const results: Entry[] = [
+      this.calls.result(handoff, JSON.stringify({ assistant: to })),
+      ...others.map((call) => this.calls.result(call, "Only one handoff at a time is possible.", true)),
+    ];
+    await this.handOff(results, to);
+    return false;
+  }
+
+  private async handOff(before: readonly Entry[], to: string): Promise<void> {
+    const { conversation, agent } = this.parts;
+    const { handoffs, limits } = conversation;
+    const entries: Entry[] = [...before, { kind: "handoff", turn: this.turn, from: agent.name, to }];
+    if (handoffs >= limits.maxHandoffs) {
+      const reason = `handed over more than ${limits.maxHandoffs} times`;
+      await this.commit(() => [...entries, this.done("handoff-loop", "", reason)]);
+    } else {
+      await this.commit(() => [...entries, this.next(to)]);
+    }
+  }
+
+  private async askModel(): Promise<void> {
+    const { agent, conversation, task, clock, prices } = this.parts;
+    const { model, tools = {}, history = lastMessages(200), instructions } = agent.options;
+    if (!model) throw new Fatal(`agent '${agent.name}' has neither a model nor a handler`);
+    const deltas = new DeltaWriter(clock, (text) =>
+      this.commit(() => [{ kind: "text-delta", turn: this.turn, attempt: task.attempt, text }]),
+    );
+    let reply: ModelReply;
+    try {
+      reply = await model.step({
+        instructions:
+          typeof instructions === "function" ? instructions(conversation.contextVariables) : instructions,
+        messages: asSeenBy(agent, history(conversation.messages)),
+        tools: [
+          ...Object.entries(tools).map(([name, { description, parameters }]): ToolDescription => ({
+            name,
+            description,
+            parameters,
+          })),
+          ...handoffTools(agent),
+        ],
+        outputSchema: agent.outputJsonSchema,
+        signal: task.signal,
+        onText: (delta) => deltas.add(delta),
+      });
+    } catch (error) {
+      if (error instanceof ModelError && error.isFinal) throw new Fatal(error.message, { cause: error });
+      throw error;
+    } finally {
+      await deltas.close();
+    }
+    const { text, toolCalls, usage } = reply;
+    await this.commit(() => [
+      {
+        kind: "reply",
+        turn: this.turn,
+        agent: agent.name,
+        text,
+        toolCalls,
+        usage,
+        usd: costOf(model.name, usage, prices),
+      },
+    ]);
+  }
+
+  private async runHandler(): Promise<void> {
+    const { agent, conversation, task } = this.parts;
+    let reply: AgentReply;
+    try {
+      const { signal, log } = task;
+      const last = conversation.messages.at(-1);
+      const answered = await agent.options.handler!(
+        {
+          content: last?.content ?? "",
+          messages: [...conversation.messages],
+          contextVariables: conversation.contextVariables,
+          from: conversation.from,
+          to: agent.name,
+          conversation: conversation.id,
+          turnsLeft: conversation.turnsLeft,
+          body: conversation.body ?? last,
+        },
+        { signal, log, step: this.handlerStep(), ask: this.handlerAsk() },
+      );
+      reply = typeof answered === "string" ? { content: answered } : (answered ?? {});
+    } catch (error) {
+      if (error instanceof Waiting) return;
+      throw error;
+    }
+    const { content = "", contextVariables, handoff } = reply;
+    const said: Entry = {
+      kind: "reply",
+      turn: this.turn,
+      agent: agent.name,
+      text: content,
+      toolCalls: [],
+      usage: noUsage,
+      contextVariables,
+    };
+    if (handoff === undefined) await this.commit(() => [said]);
+    else await this.handOff([said], nameOf(handoff));
+  }
+
+  private handlerStep(): TaskContext["step"] {
+    const { conversation, task } = this.parts;
+    return async <T>(name: string, ...rest: unknown[]): Promise<T> => {
+      if (conversation.steps.has(name)) return conversation.steps.get(name) as T;
+      const result = await (task.step as (...all: unknown[]) => Promise<T>)(name, ...rest);
+      await this.commit(() => [{ kind: "step", turn: this.turn, name, result }]);
+      return result;
+    };
+  }
+
+  private handlerAsk(): (agent: Agent | string, text: string) => Promise<string> {
+    const { conversation } = this.parts;
+    let count = 0;
+    return async (agent, text) => {
+      const callId = `ask:${conversation.firstTurn}:${count++}`;
+      const asked = conversation.asked(callId);
+      if (asked?.answer) {
+        const { outcome, content } = asked.answer;
+        if (outcome === "completed") return content;
+        throw new AskError(nameOf(agent), outcome, content);
+      }
+      await this.calls.ask(callId, nameOf(agent), text);
+      throw new Waiting();
+    };
+  }
+
+  /** The final answer, past the guardrails. */
+  private async answer(): Promise<void> {
+    const { conversation, agent } = this.parts;
+    const { guardrails = {}, outputSchema } = agent.options;
+    const said = conversation.messages.findLast(({ role }) => role === "assistant")?.content ?? "";
+    const checked = await checkAll(guardrails.output ?? [], said, this.guardrailContext());
+    const wrong = checked.rejected ?? (outputSchema && (await validateOutput(outputSchema, checked.text)));
+    const { text, rewrittenBy } = checked;
+    const entries: Entry[] = [];
+    if (rewrittenBy.length > 0 || wrong) {
+      entries.push({
+        kind: "guardrail",
+        turn: this.turn,
+        side: "output",
+        names: wrong ? [...rewrittenBy, wrong.by] : rewrittenBy,
+        ...(rewrittenBy.length > 0 && { rewrite: text }),
+        ...(wrong && { reject: `Your answer was not accepted: ${wrong.reason} Answer again.` }),
+      });
+    }
+    await this.commit((now) => {
+      if (wrong && now.rejections + 1 >= mostRejections) {
+        return [...entries, this.done("guardrail", "", `${wrong.by}: ${wrong.reason}`)];
+      }
+      if (wrong || now.hasInbox) return [...entries, this.next(agent.name)];
+      return [...entries, this.done("completed", text)];
+    });
+  }
+
+  /** False when the run has ended because of what was said. */
+  private async inputIsWelcome(): Promise<boolean> {
+    const { conversation, agent } = this.parts;
+    const guardrails = agent.options.guardrails?.input ?? [];
+    const last = conversation.messages.at(-1);
+    if (guardrails.length === 0 || last?.role !== "user" || conversation.guardedTurn === this.turn)
+      return true;
+    const { text, rewrittenBy, rejected } = await checkAll(guardrails, last.content, this.guardrailContext());
+    if (rewrittenBy.length === 0 && !rejected) return true;
+    const entry: Entry = {
+      kind: "guardrail",
+      turn: this.turn,
+      side: "input",
+      names: rejected ? [...rewrittenBy, rejected.by] : rewrittenBy,
+      ...(rewrittenBy.length > 0 && { rewrite: text }),
+      ...(rejected && { reject: rejected.reason }),
+    };
+    await this.commit(() => [
+      entry,
+      ...(rejected ? [this.done("refused", rejected.reason, `${rejected.by}: ${rejected.reason}`)] : []),
+    ]);
+    return !rejected;
+  }
+
+  private guardrailContext(): Parameters<typeof checkAll>[2] {
+    const { conversation, agent, task } = this.parts;
+    const { id, contextVariables } = conversation;
+    return { conversation: id, agent: agent.name, contextVariables, signal: task.signal };
+  }
+
+  /** Before each call of a model: a run always ends. */
+  private limitReached(): [Outcome, string] | undefined {
+    const { conversation, agent, clock, prices } = this.parts;
+    const { limits, usage, usd, turnsTaken } = conversation;
+    if (turnsTaken > limits.maxTurns) return ["max-turns", `more than ${limits.maxTurns} turns`];
+    if (limits.deadlineMs !== undefined && clock.nowMs() >= limits.deadlineMs)
+      return ["timeout", "it took longer than it may"];
+    const { model, budget } = agent.options;
+    if (!model) return undefined;
+    const ofAgent = conversation.usageByAgent.get(agent.name) ?? { usage: noUsage, usd: 0 };
+    for (const [whose, allowed, used] of [
+      ["the run", limits, { usage, usd }],
+      [`agent '${agent.name}'`, budget ?? {}, ofAgent],
+    ] as const) {
+      const tokens = used.usage.inputTokens + used.usage.outputTokens;
+      if (allowed.tokens !== undefined && tokens >= allowed.tokens)
+        return ["budget", `${whose} has used ${tokens} tokens of ${allowed.tokens}`];
+      if (allowed.usd === undefined) continue;
+      if (costOf(model.name, noUsage, prices) === undefined)
+        throw new Fatal(
+          `${whose} has a budget in dollars, and the swarm no price for the model '${model.name}'`,
+        );
+      if (used.usd >= allowed.usd)
+        return ["budget", `${whose} has used ${used.usd.toFixed(4)} dollars of ${allowed.usd}`];
+    }
+    return undefined;
+  }
+
+  private async restarted(): Promise<void> {
+    const { attempt } = this.parts.task;
+    if (attempt > 1) await this.commit(() => [{ kind: "turn-restarted", turn: this.turn, attempt }]);
+  }
+
+  private async end(outcome: Outcome, reason: string): Promise<void> {
+    await this.commit(() => [this.done(outcome, "", reason)]);
+  }
+
+  private next(agent: string): Entry {
+    return { kind: "next", turn: this.turn + 1, agent };
+  }
+
+  private done(outcome: Outcome, content: string, reason?: string): Entry {
+    const { name: agent } = this.parts.agent;
+    return {
+      kind: "done",
+      turn: this.turn,
+      agent,
+      outcome,
+      content,
+      ...(reason !== undefined && { reason }),
+    };
+  }
+
+  /** @throws Superseded when the conversation is no longer at this turn */
+  private async commit(decide: (now: Conversation) => readonly Entry[]): Promise<void> {
+    const { log, conversation } = this.parts;
+    let isCurrent = true;
+    await log.commit(conversation, (now) => {
+      isCurrent = now.turn === this.turn && (now.status === "running" || now.status === "waiting");
+      return isCurrent ? decide(now) : undefined;
+    });
+    if (!isCurrent) throw new Superseded();
+  }
+}
+
+/** Its own replies bear no name; those of others do. */
+function asSeenBy(agent: Agent, messages: readonly ChatMessage[]): ChatMessage[] {
+  const own = normalised(agent.name);
+  return messages.map((message) => {
+    if (message.role !== "assistant" || message.name === undefined || normalised(message.name) !== own)
+      return message;
+    const { name: _, ...unnamed } = message;
+    return unnamed;
+  });
+}
