@@ -86,7 +86,7 @@ export class AgentWorker {
         );
         break;
       case "turn":
-        if (conversation.status === "running" && conversation.turn === delivery.turn)
+        if (conversation.turn === delivery.turn && isAtWork(conversation, task))
           await this.turnOf(conversation, task).run();
         break;
       case "answer":
@@ -243,6 +243,11 @@ export class AgentWorker {
   private done({ turn, agent }: Conversation, outcome: Outcome, reason: string): Entry {
     return { kind: "done", turn, agent, outcome, content: "", ...(reason !== "" && { reason }) };
   }
+}
+
+/** What waits is at work again where it has died: somebody may be recorded as asked who was not told. */
+function isAtWork({ status }: Conversation, { attempt }: TaskContext): boolean {
+  return status === "running" || (status === "waiting" && attempt > 1);
 }
 
 function turnDelivery({ id, turn }: Conversation): AgentDelivery {
