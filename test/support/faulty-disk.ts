@@ -288,9 +288,20 @@ class FaultyFile implements DiskFile {
 
   /** The kernel copies the bytes before it returns: at the first or the last moment, as the seed decides. */
   write(bytes: Uint8Array, position: number): Promise<number> {
-    const given = this.operations.random.chance(0.5) ? new Uint8Array(bytes) : bytes;
-    const change: FileChange = { kind: "write", position, bytes: given };
-    return this.issue("write", () => this.carryOutWrite(given, position), { change });
+    return this.writeParts([bytes], position);
+  }
+
+  writeParts(parts: readonly Uint8Array[], position: number): Promise<number> {
+    const together = (): Uint8Array => (parts.length === 1 ? parts[0] : new Uint8Array(Buffer.concat(parts)));
+    const given = this.operations.random.chance(0.5) ? new Uint8Array(together()) : undefined;
+    const change: FileChange = {
+      kind: "write",
+      position,
+      get bytes() {
+        return given ?? together();
+      },
+    };
+    return this.issue("write", () => this.carryOutWrite(change.bytes, position), { change });
   }
 
   sync(): Promise<void> {

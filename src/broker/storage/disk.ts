@@ -27,6 +27,8 @@ export interface DiskFile {
   readNow(into: Uint8Array, position: number): number;
   /** Writes at `position`; returns how many bytes were written, which may be fewer than given, as with `pwrite`. */
   write(bytes: Uint8Array, position: number): Promise<number>;
+  /** The same for bytes that stand apart in memory, one part after the other, as with `pwritev`. */
+  writeParts(parts: readonly Uint8Array[], position: number): Promise<number>;
   /** fdatasync: what was written before the call is durable when it returns. */
   sync(): Promise<void>;
   truncate(size: number): Promise<void>;
@@ -40,6 +42,21 @@ export async function writeFully(file: DiskFile, bytes: Uint8Array, position: nu
     const more = await file.write(bytes.subarray(written), position + written);
     if (more === 0) throw new Error(`cannot write to ${file.name}: the disk takes no more bytes`);
     written += more;
+  }
+}
+
+/** The same for bytes that stand apart in memory: parts that the disk has not taken wholly follow one by one. */
+export async function writePartsFully(
+  file: DiskFile,
+  parts: readonly Uint8Array[],
+  position: number,
+): Promise<void> {
+  let written = await file.writeParts(parts, position);
+  let at = position;
+  for (const part of parts) {
+    if (written < part.length) await writeFully(file, part.subarray(written), at + written);
+    written = Math.max(0, written - part.length);
+    at += part.length;
   }
 }
 

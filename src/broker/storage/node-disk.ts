@@ -94,6 +94,10 @@ class NodeFile implements DiskFile {
     return (await this.handle.write(bytes, 0, bytes.length, position)).bytesWritten;
   }
 
+  async writeParts(parts: readonly Uint8Array[], position: number): Promise<number> {
+    return (await this.handle.writev(parts, position)).bytesWritten;
+  }
+
   sync(): Promise<void> {
     return this.handle.datasync();
   }

@@ -53,6 +53,11 @@ export class WatchedDisk implements Disk {
         if (this.isWatched(handle.name)) this.written.push({ handle, position, bytes: bytes.slice() });
         return file.write(bytes, position);
       },
+      writeParts: (parts, position) => {
+        const bytes = new Uint8Array(Buffer.concat(parts));
+        if (this.isWatched(handle.name)) this.written.push({ handle, position, bytes });
+        return file.writeParts(parts, position);
+      },
       sync: () => file.sync(),
       truncate: (size) => {
         this.forget(handle.name);

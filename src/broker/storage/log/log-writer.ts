@@ -39,9 +39,14 @@ interface OpenBatch {
   readonly view: DataView;
   readonly at: number;
   readonly payloadBytes: number;
+  /** Zeroes behind the payload, up to the chunk's end. */
+  readonly fillBytes: number;
   readonly apart: Uint8Array | undefined;
   readonly chunk: Chunk | undefined;
 }
+
+/** Zeroes written to fill a chunk cost less than another write, up to about here. */
+const mostFillBytes = 4096;
 
 export class LogWriter {
   /** The chunk being filled; read them after {@link reserve}. */
@@ -172,6 +177,7 @@ export class LogWriter {
         view,
         at: 0,
         payloadBytes: fragmentHeaderBytes + payload,
+        fillBytes: 0,
         apart: bytes.subarray(at, at + fromStored),
         chunk: undefined,
       });
@@ -192,14 +198,16 @@ export class LogWriter {
     const { batches } = this;
     this.batches = [];
     this.pendingBytes = 0;
-    return batches.map(({ segment, offset, bytes, view, at, payloadBytes, apart, chunk }, part) => {
-      const isLast = part === batches.length - 1;
-      const { generation } = segment;
-      const header = { payloadBytes, generation, commit, part, isLast, logStart, definitions };
-      encodeBatchHeader(bytes, view, at, header, this.nonce, apart);
-      const inPlace = batchHeaderBytes + payloadBytes - (apart?.length ?? 0);
-      return { segment, offset, bytes: bytes.subarray(at, at + inPlace), apart, chunk };
-    });
+    return batches.map(
+      ({ segment, offset, bytes, view, at, payloadBytes, fillBytes, apart, chunk }, part) => {
+        const isLast = part === batches.length - 1;
+        const { generation } = segment;
+        const header = { payloadBytes, generation, commit, part, isLast, logStart, definitions };
+        encodeBatchHeader(bytes, view, at, header, this.nonce, apart);
+        const inPlace = batchHeaderBytes + payloadBytes + fillBytes - (apart?.length ?? 0);
+        return { segment, offset, bytes: bytes.subarray(at, at + inPlace), apart, chunk };
+      },
+    );
   }
 
   /** Room for a record in the open batch; says where in the chunk. May change `bytes`, `view` and `segment`. */
@@ -219,10 +227,12 @@ export class LogWriter {
     return at;
   }
 
-  private closeBatch(): void {
+  /** `fillBytes` zeroes go with it to the disk. */
+  private closeBatch(fillBytes = 0): void {
     this.settleAt = -1;
     if (this.batchAt < 0) return;
     const chunk = this.chunk!;
+    if (fillBytes > 0) this.bytes.fill(0, this.at, this.at + fillBytes);
     this.batches.push({
       segment: this.segment,
       offset: this.chunkOffset + this.batchAt,
@@ -230,6 +240,7 @@ export class LogWriter {
       view: this.view,
       at: this.batchAt,
       payloadBytes: this.at - this.batchAt - batchHeaderBytes,
+      fillBytes,
       apart: undefined,
       chunk,
     });
@@ -243,10 +254,12 @@ export class LogWriter {
 
   /** Begins another chunk, in memory or, for a fragment, without. Returns how many bytes fit into it. */
   private nextChunk(inMemory: boolean): number {
-    this.closeBatch();
+    const { chunkBytes, segmentBytes } = this.geometry;
+    // What the last record left of a chunk is little mostly: written as well, it makes one piece of this batch and the next.
+    const rest = chunkBytes - this.at;
+    this.closeBatch(rest <= mostFillBytes ? rest : 0);
     if (this.chunk) this.cache.unpin(this.chunk);
     this.chunk = undefined;
-    const { chunkBytes, segmentBytes } = this.geometry;
     if (this.segment === undefined || this.chunkOffset + chunkBytes >= segmentBytes) {
       this.segment = this.nextSegment();
       this.chunkOffset = 0;

