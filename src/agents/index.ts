@@ -23,6 +23,7 @@ export {
   type ToolDescription,
 } from "./model.ts";
 export { scripted, type Line } from "./models/scripted.ts";
+export type { KnownAgent } from "./registry.ts";
 export { Run, type RunEvent, type RunResult } from "./run.ts";
 export {
   Swarm,

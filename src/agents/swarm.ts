@@ -10,6 +10,7 @@ import type { Limits, Outcome, Variables } from "./entries.ts";
 import type { ChatMessage } from "./message.ts";
 import type { Prices } from "./model.ts";
 import { assertName, normalised, queueName, routingKey, topicKey } from "./names.ts";
+import { Registry, type KnownAgent } from "./registry.ts";
 import { Run } from "./run.ts";
 import { AskError } from "./ask-error.ts";
 
@@ -87,6 +88,7 @@ export class Swarm implements AsyncDisposable {
   private readonly options: SwarmOptions;
   private readonly exchange: string;
   private readonly log: ConversationLog;
+  private readonly registry: Registry;
   private readonly clock: Clock;
   private readonly logger: Logger;
   private readonly workers = new Map<string, AgentWorker>();
@@ -111,6 +113,7 @@ export class Swarm implements AsyncDisposable {
     this.clock = clock;
     this.logger = logger;
     this.log = new ConversationLog(bus.journal, clock, retentionMs);
+    this.registry = new Registry(bus.journal, clock, retentionMs);
     this.approvals = new Approvals(this.log, (agent, delivery, id) => this.send(agent, delivery, id));
     for (const agent of options.agents ?? []) this.register(agent);
   }
@@ -154,6 +157,11 @@ export class Swarm implements AsyncDisposable {
   /** The agents of this process. */
   agents(): Agent[] {
     return [...this.workers.values()].map(({ agent }) => agent);
+  }
+
+  /** Agents that were started with this state, wherever they live, the latest first. */
+  known(limit = 1000): Promise<KnownAgent[]> {
+    return this.registry.list(limit);
   }
 
   /** Resolves when all agents of this process take messages. @throws what the broker says after the third try */
@@ -279,6 +287,7 @@ export class Swarm implements AsyncDisposable {
     for (let tried = 1; ; tried++) {
       try {
         await worker.start();
+        await this.registry.add(agent);
         this.failures.delete(key);
         return;
       } catch (error) {

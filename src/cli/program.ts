@@ -1,5 +1,6 @@
 import { createRequire } from "node:module";
 import { Command } from "commander";
+import { addAgentsCommand } from "./agents.ts";
 import { addCheckDataCommand } from "./check-data.ts";
 import { addDlqCommand } from "./dlq.ts";
 import { addServeCommand } from "./serve.ts";
@@ -17,5 +18,6 @@ export function createProgram(): Command {
   addTasksCommand(program);
   addDlqCommand(program);
   addWorkerCommand(program);
+  addAgentsCommand(program);
   return program;
 }

@@ -1,5 +1,5 @@
 /** `warren tasks`, `warren dlq` and `warren worker`, as people and scripts use them. */
-import { execFile, spawn, type ChildProcess } from "node:child_process";
+import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,20 +9,9 @@ import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { startBroker, type Broker } from "../../src/broker/index.ts";
 import { connect, defineTask, Fatal, type Bus, type QueueReport } from "../../src/tasks/index.ts";
+import { environment, program, runCommand, type Outcome } from "../support/command.ts";
 
 const root = join(import.meta.dirname, "../..");
-const program = join(root, "dist/cli/main.js");
-const environment = {
-  PATH: process.env["PATH"],
-  // Half of the time that a command takes is compiling.
-  NODE_COMPILE_CACHE: join(tmpdir(), "warren-test-compile-cache"),
-};
-
-interface Outcome {
-  code: number;
-  stdout: string;
-  stderr: string;
-}
 
 interface Place {
   /** What the commands are given to find the broker, and the state. */
@@ -300,17 +289,6 @@ describe("warren tasks, dlq and worker", () => {
     }
   });
 });
-
-function runCommand(args: string[], where: Record<string, string>): Promise<Outcome> {
-  const { promise, resolve } = Promise.withResolvers<Outcome>();
-  const child = execFile(
-    process.execPath,
-    [program, ...args],
-    { env: { ...environment, ...where } },
-    (_error, stdout, stderr) => resolve({ code: child.exitCode ?? -1, stdout, stderr }),
-  );
-  return promise;
-}
 
 function startWorker(file: string, where: Record<string, string>): ChildProcess {
   const args = [program, "worker", file, "--concurrency", "1", "--log-level", "warn"];
