@@ -7,6 +7,7 @@ import { connect } from "../../src/tasks/index.ts";
 import { startBrokerProcess } from "../support/broker-process.ts";
 import { dataDirectory } from "../support/data-directory.ts";
 import { eventually } from "../support/eventually.ts";
+import type { Program } from "../support/program.ts";
 import { startTaskProgram } from "../support/task-program.ts";
 import type { OfficeSettings } from "./programs/office.ts";
 
@@ -32,13 +33,17 @@ test(
     for (let dieAt = first; hasDied.at(-1) !== false; dieAt += each) {
       const suffix = randomUUID().slice(0, 8);
       const settings: OfficeSettings = { target, options, receiverPort, suffix };
-      const office = startTaskProgram(new URL("programs/office.ts", import.meta.url), { ...settings, dieAt });
-      await office.next("ready");
-      let another: typeof office | undefined;
+      const start = (more: Partial<OfficeSettings> = {}): Program =>
+        startTaskProgram(new URL("programs/office.ts", import.meta.url), { ...settings, ...more });
+      const office = start({ dieAt });
+      let another: Program | undefined;
       let hasEnded = false;
-      void office.ended.then(() => {
-        if (!hasEnded) another = startTaskProgram(new URL("programs/office.ts", import.meta.url), settings);
-      });
+      office.ended.then(
+        () => (another = hasEnded ? undefined : start()),
+        () => {},
+      );
+      // It may die before that.
+      await office.next("ready").catch(() => {});
       const run = swarm.run(`triage ${suffix}`, { messages: "Write it!", maxTurns: 20 });
       void eventually(async () => {
         const approval = (await swarm.approvals.list()).find(

@@ -48,12 +48,12 @@ transport.publish = (...message) => between(() => publish(...message));
 
 /** Says the lines in turn, by how far the conversation is. */
 function model(agent: string, lines: Parameters<typeof scripted>[0]): ReturnType<typeof scripted> {
-  const { name, step } = scripted(lines);
+  const script = scripted(lines);
   return {
-    name,
+    name: script.name,
     async step(request: ModelRequest) {
       await post(`model-${agent}`, `${suffix} ${request.messages.length}`);
-      return step(request);
+      return script.step(request);
     },
   };
 }
