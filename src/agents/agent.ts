@@ -16,8 +16,9 @@ export interface Budget {
 
 /** What a code agent gets: the JSON that was sent, and where it stands. */
 export interface AgentMessage {
+  /** What was said last, by somebody else. */
   readonly content: string;
-  /** All that was said so far, the last of which is {@link content}. */
+  /** All that was said so far. */
   readonly messages: readonly ChatMessage[];
   readonly contextVariables: Readonly<Record<string, unknown>>;
   /** The agent that has handed over, sent or asked; undefined for whoever is no agent. */

@@ -166,7 +166,7 @@ export class Turn {
     let reply: AgentReply;
     try {
       const { signal, log } = task;
-      const last = conversation.messages.at(-1);
+      const last = conversation.messages.findLast((message) => isSaid(message, agent));
       const answered = await agent.options.handler!(
         {
           content: last?.content ?? "",
@@ -346,6 +346,12 @@ export class Turn {
     });
     if (!isCurrent) throw new Superseded();
   }
+}
+
+/** By somebody, to this agent: neither its own words nor a tool's. */
+function isSaid(message: ChatMessage, agent: Agent): boolean {
+  if (message.role !== "assistant") return message.role === "user";
+  return message.content !== "" && normalised(message.name ?? "") !== normalised(agent.name);
 }
 
 /** Its own replies bear no name; those of others do. */

@@ -13,6 +13,7 @@ import {
   type RunEvent,
   type SwarmOptions,
 } from "../../src/agents/index.ts";
+import type { Connection } from "../../src/client/index.ts";
 import { CapabilityError, UnroutableError, type Bus } from "../../src/tasks/index.ts";
 import { describeEachBackend } from "../support/backends.ts";
 import { eventually } from "../support/eventually.ts";
@@ -517,6 +518,72 @@ describeEachBackend(
       await swarm.tell(a, "kept");
       expect((await swarm.debugQueues())[a.name]).toMatchObject({ message_count: 1, status: "idle" });
       expect(swarm.health()).toMatchObject({ status: "healthy" });
+    });
+
+    test("a7 a8 a10 what lies in an agent's queue can be read by anybody, and anybody can write to it", async () => {
+      const bus = await backend().connect();
+      const agent = new Agent({ name: unique("Agent A"), handler: ({ content }) => `heard ${content}` });
+      const swarm = await swarmOf(bus, [agent]);
+      await swarm.close();
+      const conversation = await swarm.tell(agent, "Hello", { context: { user: "john" } });
+      const queue = (await swarm.debugQueues())[agent.name].queue_name;
+      const { transport } = bus["parts"];
+      {
+        await using browser = await transport.browse(queue);
+        const delivery = await browser.next();
+        expect(delivery?.message).toMatchObject({
+          exchange: "agent_exchange",
+          routingKey: `agent.${agent.name.toLowerCase().replaceAll(" ", "_")}`,
+          contentType: "application/json",
+          body: {
+            task_type: "agent",
+            payload: {
+              content: "Hello",
+              messages: [{ role: "user", content: "Hello" }],
+              context_variables: { user: "john" },
+              routing: { to: agent.name, conversation },
+            },
+          },
+        });
+      }
+      await bus.publish({
+        exchange: "agent_exchange",
+        routingKey: `agent.${agent.name.toLowerCase().replaceAll(" ", "_")}`,
+        body: {
+          role: "user",
+          content: "I want to talk to agent B.",
+          routing: { conversation: `${conversation}-2` },
+        },
+      });
+      await swarmOf(bus, [agent]);
+      expect(await swarm.follow(conversation)).toMatchObject({ content: "heard Hello" });
+      expect(await swarm.follow(`${conversation}-2`)).toMatchObject({
+        content: "heard I want to talk to agent B.",
+      });
+    });
+
+    test("a11 a17 a consumer that is refused is tried again, told as unhealthy after three tries, and comes back", async () => {
+      const bus = await backend().connect();
+      const agent = new Agent({ name: unique("Refused"), handler: () => "here" });
+      const swarm = await swarmOf(bus, [agent]);
+      expect(swarm.health()).toEqual({ status: "healthy", agents: { [agent.name]: { status: "healthy" } } });
+      const queue = (await swarm.debugQueues())[agent.name].queue_name;
+      const { connection } = bus["parts"].transport as unknown as { connection: Connection };
+      const channel = await connection.acquire();
+      await channel.queueDelete(queue);
+      // Another one stands in its place, which is not what the agent wants.
+      await channel.queueDeclare({ queue, durable: true });
+      const health = await eventually(async () => {
+        const { status, agents } = swarm.health();
+        return status === "unhealthy" ? agents[agent.name] : undefined;
+      });
+      expect(health).toEqual({
+        status: "unhealthy",
+        error: expect.stringMatching(/exists with other arguments/),
+      });
+      await channel.queueDelete(queue);
+      await eventually(async () => swarm.health().status === "healthy" || undefined);
+      expect(await swarm.ask(agent, "Are you there?")).toBe("here");
     });
   },
   ["embedded memory", "embedded durable", "rabbitmq classic", "rabbitmq quorum"],
