@@ -22,6 +22,8 @@ export {
   type Prices,
   type ToolDescription,
 } from "./model.ts";
+export { aiSdk, type AiSdkModel, type AiSdkOptions } from "./models/ai-sdk.ts";
+export { openaiCompatible, type OpenAiCompatibleOptions } from "./models/openai-compatible.ts";
 export { scripted, type Line } from "./models/scripted.ts";
 export { Run, type RunEvent, type RunResult } from "./run.ts";
 export {
