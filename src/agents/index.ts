@@ -13,6 +13,7 @@ export { Approvals, type Approval, type Decision } from "./approvals.ts";
 export type { Outcome, Variables } from "./entries.ts";
 export type { Guardrail, GuardrailContext, Verdict } from "./guardrail.ts";
 export { lastCharacters, lastMessages, type HistoryPolicy } from "./history.ts";
+export { mcpTools, type McpClient } from "./mcp-tools.ts";
 export type { AssistantMessage, ChatMessage, ToolCall, ToolMessage, Usage, UserMessage } from "./message.ts";
 export {
   ModelError,
