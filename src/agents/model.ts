@@ -41,10 +41,20 @@ export class ModelError extends Error {
   override readonly name = "ModelError";
   /** Another try cannot end better: the request is refused, or the key is wrong. */
   readonly isFinal: boolean;
+  /** How long the API asks to be left alone, in milliseconds: the turn is not tried again before. Undefined: it does not say. */
+  readonly retryAfterMs: number | undefined;
 
-  constructor(message: string, { isFinal = false, cause }: { isFinal?: boolean; cause?: unknown } = {}) {
+  constructor(
+    message: string,
+    {
+      isFinal = false,
+      retryAfterMs,
+      cause,
+    }: { isFinal?: boolean; retryAfterMs?: number; cause?: unknown } = {},
+  ) {
     super(message, { cause });
     this.isFinal = isFinal;
+    this.retryAfterMs = retryAfterMs;
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Clock, Logger } from "../base/index.ts";
-import { Fatal, type Context as TaskContext } from "../tasks/index.ts";
+import { Fatal, Retry, type Context as TaskContext } from "../tasks/index.ts";
 import { nameOf, type Agent, type AgentReply } from "./agent.ts";
 import { AskError } from "./ask-error.ts";
 import type { Conversation } from "./conversation.ts";
@@ -142,8 +142,7 @@ export class Turn {
         onText: (delta) => deltas.add(delta),
       });
     } catch (error) {
-      if (error instanceof ModelError && error.isFinal) throw new Fatal(error.message, { cause: error });
-      throw error;
+      throw error instanceof ModelError ? asTaskError(error) : error;
     } finally {
       await deltas.close();
     }
@@ -352,6 +351,17 @@ export class Turn {
 function isSaid(message: ChatMessage, agent: Agent): boolean {
   if (message.role !== "assistant") return message.role === "user";
   return message.content !== "" && normalised(message.name ?? "") !== normalised(agent.name);
+}
+
+/** An API that asks for more than a day is asked after a day. */
+const longestRetryAfterMs = 86_400_000;
+
+/** What the task's retries make of it. */
+function asTaskError(error: ModelError): Error {
+  const { message, isFinal, retryAfterMs } = error;
+  if (isFinal) return new Fatal(message, { cause: error });
+  if (retryAfterMs === undefined) return error;
+  return new Retry({ message, after: Math.min(retryAfterMs, longestRetryAfterMs), cause: error });
 }
 
 /** Its own replies bear no name; those of others do. */

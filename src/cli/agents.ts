@@ -1,14 +1,20 @@
 import { createInterface } from "node:readline";
 import type { Command } from "commander";
 import type { Approval, Run, RunEvent, Swarm } from "../agents/index.ts";
-import { addBusOptions, wholeNumber, withBus, type BusFlags } from "./bus-options.ts";
+import { createLogger, type LogLevel } from "../base/index.ts";
+import type { ConnectOptions } from "../tasks/index.ts";
+import { addBusOptions, tellingFailure, wholeNumber, withBus, type BusFlags } from "./bus-options.ts";
+import { loadDefault } from "./load-default.ts";
 import { formatTable, formatTime } from "./table.ts";
+
+/** What the file given to `warren agents run` exports as its default. */
+type SetUp = (swarm: Swarm) => unknown;
 
 interface SwarmFlags extends BusFlags {
   exchange: string;
 }
 
-/** `warren agents list|status|send|chat|history|approve`. */
+/** `warren agents run|list|status|send|chat|history|approve`. */
 export function addAgentsCommand(program: Command): void {
   const agents = program.command("agents").description("Talk to agents and look at them.");
   const command = (name: string): Command =>
@@ -16,6 +22,18 @@ export function addAgentsCommand(program: Command): void {
       "--exchange <name>",
       "that leads to the agents",
       "agent_exchange",
+    );
+
+  command("run <file>")
+    .description("Run the agents of a file: `export default (swarm) => swarm.register(agent)`.")
+    .option("--log-level <level>", "debug, info, warn, error, silent", "info")
+    .action((file: string, flags: SwarmFlags & { logLevel: LogLevel }) =>
+      tellingFailure(async () => {
+        // A file that is none is said before anything is connected to.
+        const setUp = await loadDefault<SetUp>(file, "(swarm) => swarm.register(agent)");
+        const logger = await createLogger(flags.logLevel);
+        await withSwarm(flags, (swarm) => run(swarm, setUp), { logger });
+      }),
     );
 
   command("list")
@@ -106,13 +124,31 @@ interface SendFlags {
   wait?: boolean;
 }
 
-async function withSwarm(flags: SwarmFlags, action: (swarm: Swarm) => Promise<void>): Promise<void> {
-  await withBus(flags, async (bus) => {
-    // Loaded only now, as the bus is.
-    const { Swarm } = await import("../agents/index.ts");
-    await using swarm = new Swarm(bus, { exchange: flags.exchange });
-    await action(swarm);
-  });
+async function withSwarm(
+  flags: SwarmFlags,
+  action: (swarm: Swarm) => Promise<void>,
+  options: ConnectOptions = {},
+): Promise<void> {
+  await withBus(
+    flags,
+    async (bus) => {
+      // Loaded only now, as the bus is.
+      const { Swarm } = await import("../agents/index.ts");
+      await using swarm = new Swarm(bus, { exchange: flags.exchange });
+      await action(swarm);
+    },
+    options,
+  );
+}
+
+async function run(swarm: Swarm, setUp: SetUp): Promise<void> {
+  const stopped = Promise.withResolvers<void>();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stopped.resolve());
+  await setUp(swarm);
+  await swarm.start();
+  const names = swarm.agents().map(({ name }) => name);
+  process.stderr.write(`${names.join(", ")} ready; Ctrl+C finishes the turns that have begun, then stops\n`);
+  await stopped.promise;
 }
 
 async function listConversations(

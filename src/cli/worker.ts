@@ -1,8 +1,7 @@
-import { resolve } from "node:path";
-import { pathToFileURL } from "node:url";
 import type { Command } from "commander";
 import { createLogger, type LogLevel } from "../base/index.ts";
 import type { Bus, Worker } from "../tasks/index.ts";
+import { loadDefault } from "./load-default.ts";
 import { addBusOptions, tellingFailure, wholeNumber, withBus, type BusFlags } from "./bus-options.ts";
 
 /** What the file given to `warren worker` exports as its default. */
@@ -18,7 +17,7 @@ export function addWorkerCommand(program: Command): void {
     .action(async (file: string, flags: WorkerFlags) => {
       await tellingFailure(async () => {
         // A file that is none is said before anything is connected to.
-        const setUp = await load(file);
+        const setUp = await loadDefault<SetUp>(file, "(worker) => worker.on(task, handler)");
         const logger = await createLogger(flags.logLevel);
         await withBus(flags, (bus) => run(bus, setUp, flags), { logger });
       });
@@ -39,17 +38,4 @@ async function run(bus: Bus, setUp: SetUp, { concurrency, drainTimeout }: Worker
   await worker.start();
   process.stderr.write(`working on ${worker.tasks.join(", ")}; Ctrl+C finishes what has begun, then stops\n`);
   await stopped.promise;
-}
-
-async function load(file: string): Promise<SetUp> {
-  let module: { default?: unknown };
-  try {
-    module = (await import(pathToFileURL(resolve(file)).href)) as typeof module;
-  } catch (error) {
-    throw new Error(`Cannot load ${file}: ${(error as Error).message}`, { cause: error });
-  }
-  if (typeof module.default === "function") return module.default as SetUp;
-  throw new Error(
-    `${file} must export a function as its default: export default (worker) => worker.on(task, handler)`,
-  );
 }

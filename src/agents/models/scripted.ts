@@ -1,5 +1,6 @@
 import type { ToolCall, Usage } from "../message.ts";
 import { ModelError, type Model, type ModelReply, type ModelRequest } from "../model.ts";
+import { guessedUsage } from "./guessed-usage.ts";
 
 /** What a scripted model says: text, calls of tools, or what a function makes of the request. */
 export type Line =
@@ -57,10 +58,6 @@ function replyOf(line: Exclude<Line, Function>, request: ModelRequest): ModelRep
     name,
     arguments: typeof given === "string" ? given : JSON.stringify(given),
   }));
-  return { text, toolCalls: calls, usage: usage ?? guessedUsage(text, request) };
-}
-
-function guessedUsage(text: string, { messages }: ModelRequest): Usage {
-  const read = messages.reduce((sum, { content }) => sum + content.length, 0);
-  return { inputTokens: Math.ceil(read / 4), outputTokens: Math.ceil(text.length / 4) };
+  const reply = { text, toolCalls: calls };
+  return { ...reply, usage: usage ?? guessedUsage(request, reply) };
 }
