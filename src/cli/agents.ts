@@ -32,7 +32,7 @@ export function addAgentsCommand(program: Command): void {
         // A file that is none is said before anything is connected to.
         const setUp = await loadDefault<SetUp>(file, "(swarm) => swarm.register(agent)");
         const logger = await createLogger(flags.logLevel);
-        await withSwarm(flags, (swarm) => run(swarm, setUp), { logger });
+        await withSwarm(flags, (swarm) => runUntilStopped(swarm, setUp), { logger });
       }),
     );
 
@@ -141,9 +141,11 @@ async function withSwarm(
   );
 }
 
-async function run(swarm: Swarm, setUp: SetUp): Promise<void> {
+async function runUntilStopped(swarm: Swarm, setUp: SetUp): Promise<void> {
   const stopped = Promise.withResolvers<void>();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stopped.resolve());
+  // Whoever has started it has died.
+  process.once("disconnect", () => stopped.resolve());
   await setUp(swarm);
   await swarm.start();
   const names = swarm.agents().map(({ name }) => name);

@@ -3,6 +3,7 @@ import { Command, Option } from "commander";
 import { createLogger, type Logger } from "../base/index.ts";
 import { startBroker, type Broker } from "../broker/index.ts";
 import type { Management } from "../management/index.ts";
+import { startDemo, type Demo } from "./demo.ts";
 import { resolveSettings, settings, type ServeSettings } from "./serve-settings.ts";
 
 /** `warren serve`: a broker as a process of its own. */
@@ -15,9 +16,14 @@ export function addServeCommand(program: Command, version: string): void {
     const shown = fallback === undefined ? "" : `default: ${fallback}; `;
     command.option(flag, `${description} (${shown}env: ${environment.join(", ")})`);
   }
+  command
+    .option("--demo <file>", "run the agents of a file, too, as `npm start` does with examples/support-swarm")
+    .option("--no-demo", "do not");
   command.action(async (flags: Record<string, string | boolean | undefined>) => {
     try {
-      await serve(resolveSettings(flags, process.env, flags["config"] as string | undefined), version);
+      const { demo, config, ...given } = flags;
+      const chosen = resolveSettings(given, process.env, config as string | undefined);
+      await serve(chosen, version, typeof demo === "string" ? demo : undefined);
     } catch (error) {
       process.stderr.write(`${(error as Error).message}\n`);
       process.exitCode = 1;
@@ -25,7 +31,7 @@ export function addServeCommand(program: Command, version: string): void {
   });
 }
 
-async function serve(chosen: ServeSettings, version: string): Promise<void> {
+async function serve(chosen: ServeSettings, version: string, demoFile: string | undefined): Promise<void> {
   const logger = await createLogger(chosen.logLevel);
   const broker = await startBroker({
     port: chosen.port,
@@ -45,8 +51,10 @@ async function serve(chosen: ServeSettings, version: string): Promise<void> {
     },
   });
   const management = await startHttp(chosen, broker, logger);
-  stopOnSignal(broker, management, logger);
-  greet(broker, management, chosen, version);
+  const demo = demoFile === undefined ? undefined : startDemo(demoFile, broker, chosen, logger);
+  stopOnSignal(broker, management, logger, demo);
+  // To standard error, so that standard output stays a clean log.
+  process.stderr.write(greetingOf(broker, management, chosen, version) + (demo?.greeting ?? ""));
 }
 
 /** The HTTP server is loaded after the broker listens: AMQP clients need not wait for it. */
@@ -60,12 +68,11 @@ async function startHttp(chosen: ServeSettings, broker: Broker, logger: Logger):
   }
 }
 
-/** To standard error, so that standard output stays a clean log. */
-function greet(broker: Broker, management: Management, chosen: ServeSettings, version: string): void {
+function greetingOf(broker: Broker, management: Management, chosen: ServeSettings, version: string): string {
   const isGuest = chosen.user === "guest" && chosen.password === "guest";
   const who = isGuest ? "from this machine only" : `user ${chosen.user}`;
   const url = isGuest ? broker.url : `amqp://${chosen.host}:${broker.port}`;
-  process.stderr.write(`
+  return `
   Warren ${version} is ready
 
     AMQP    ${url}    (${who})${broker.socketPath === undefined ? "" : `\n    Socket  ${broker.socketPath}`}
@@ -79,14 +86,20 @@ function greet(broker: Broker, management: Management, chosen: ServeSettings, ve
 
   Ctrl+C stops the broker.
 
-`);
+`;
+}
+
+/** Agents end before their broker. */
+async function stopAll(broker: Broker, management: Management, demo: Demo | undefined): Promise<void> {
+  await demo?.stop();
+  await Promise.all([management.stop(), broker.stop()]);
 }
 
 /** Signals that come together are one: under npm, Ctrl+C reaches the broker from the terminal and once more from npm. */
 const sameSignalMs = 1_000;
 
 /** The first signal drains and stops; a later one does not wait. */
-function stopOnSignal(broker: Broker, management: Management, logger: Logger): void {
+function stopOnSignal(broker: Broker, management: Management, logger: Logger, demo: Demo | undefined): void {
   let stoppingSinceMs: number | undefined;
   const stop = (signal: NodeJS.Signals): void => {
     if (stoppingSinceMs !== undefined) {
@@ -95,7 +108,7 @@ function stopOnSignal(broker: Broker, management: Management, logger: Logger): v
     }
     stoppingSinceMs = performance.now();
     logger.info({ signal }, "stopping");
-    Promise.all([management.stop(), broker.stop()]).then(
+    stopAll(broker, management, demo).then(
       () => process.exit(0),
       (error: unknown) => {
         logger.error({ error: String(error) }, "stopping failed");

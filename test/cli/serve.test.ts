@@ -5,6 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "amqplib";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { runCommand } from "../support/command.ts";
+import { eventually } from "../support/eventually.ts";
 import { isSupported } from "../../src/cli/node-version.ts";
 import { resolveSettings } from "../../src/cli/serve-settings.ts";
 
@@ -51,6 +53,33 @@ async function failure(args: string[], environment: Record<string, string> = {})
 }
 
 describe("warren serve", () => {
+  test("runs a file's agents beside itself, says how to talk to them, and ends them with itself", async () => {
+    const agents = join(import.meta.dirname, "../../examples/support-swarm/agents.ts");
+    const { child, greeting } = await serve(["--demo", agents], { OPENAI_API_KEY: "" });
+    const [, url, state] = /export WARREN_URL='(.*?)' WARREN_STATE='(.*?)'/.exec(greeting)!;
+    const where = { WARREN_URL: url, WARREN_STATE: state };
+    // They need a moment to be there.
+    const answer = await eventually(async () => {
+      const { code, stdout } = await runCommand(
+        ["agents", "send", "Triage", "How long does a parcel take?"],
+        where,
+      );
+      return code === 0 ? stdout : undefined;
+    });
+    expect(answer).toContain("A parcel takes two days within the country");
+    child.kill("SIGTERM");
+    await once(child, "exit");
+    expect(child.exitCode).toBe(0);
+  });
+
+  test("--no-demo leaves the agents out", async () => {
+    const { child, greeting } = await serve(["--demo", "nowhere.ts", "--no-demo"]);
+    expect(greeting).not.toContain("agents");
+    child.kill("SIGTERM");
+    await once(child, "exit");
+    expect(child.exitCode).toBe(0);
+  });
+
   test("b8 one command starts the broker with a default user and password from the environment", async () => {
     const { amqpUrl } = await serve([], { RABBITMQ_DEFAULT_USER: "user", RABBITMQ_DEFAULT_PASS: "password" });
     const url = amqpUrl.replace("//", "//user:password@");
