@@ -5,7 +5,10 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import register from "../examples/support-swarm/agents.ts";
+import { Swarm } from "../src/agents/index.ts";
 import { startBroker } from "../src/broker/index.ts";
+import { connect } from "../src/tasks/index.ts";
 import { python } from "./support/peers.ts";
 
 const root = join(import.meta.dirname, "..");
@@ -49,6 +52,27 @@ describe("examples", () => {
     expect(lines.at(-1)).toBe("letters 0 are left");
   });
 
+  test("d17 support-swarm: a question goes from triage over research to a reviewed answer", async () => {
+    const bus = await connect("embedded::memory:");
+    onTestFinished(() => bus.close());
+    const swarm = new Swarm(bus);
+    register(swarm);
+    await swarm.start();
+    const { content, agent, messages } = await swarm.run(
+      "Triage",
+      "My lantern flickers. What about batteries?",
+    );
+    expect(agent).toBe("Writer");
+    expect(content).toMatch(/^Thank you for asking! The lantern runs on three AA cells/);
+    expect(messages).toContainEqual({
+      role: "tool",
+      name: "review",
+      toolCallId: expect.anything(),
+      content: "OK",
+    });
+    expect((await swarm.run("Triage", "Hello!")).content).toMatch(/^Hello! What can I do for you\?/);
+  });
+
   test("embedded-broker: two workers share the tasks", async () => {
     const lines = await run(join(root, "examples/embedded-broker.ts"));
     expect(lines.filter((line) => /^worker (one|two) did task \d$/.test(line))).toHaveLength(6);
@@ -61,17 +85,28 @@ describe("examples", () => {
   });
 });
 
-describe("docs/tasks.md", () => {
-  // A package of the name that the programs import, which is this one.
+interface DocumentedPrograms {
+  readonly directory: string;
+  /** The programs' output, line by line. */
+  program(name: string, ...args: string[]): Promise<string[]>;
+}
+
+/** The programs in a document, in a folder where the package that they import is this one. Call it in a `describe`. */
+function programsOf(document: string): DocumentedPrograms {
   const directory = mkdtempSync(join(tmpdir(), "warren-docs-"));
+  const write = (name: string, text: string): void => writeFileSync(join(directory, name), text);
   beforeAll(() => {
-    const exports = { ".": "./src/tasks/index.ts", "./testing": "./src/testing/index.ts" };
+    const exports = {
+      ".": "./src/tasks/index.ts",
+      "./agents": "./src/agents/index.ts",
+      "./testing": "./src/testing/index.ts",
+    };
     write("package.json", JSON.stringify({ name: "warrenmq", type: "module", exports }));
     for (const name of ["src", "node_modules"]) symlinkSync(join(root, name), join(directory, name));
     const compilerOptions = { declaration: false, isolatedDeclarations: false, types: ["node"] };
     cpSync(join(root, "tsconfig.json"), join(directory, "base.json"));
     write("tsconfig.json", JSON.stringify({ extends: "./base.json", compilerOptions, include: ["*.ts"] }));
-    const text = readFileSync(join(root, "docs/tasks.md"), "utf8");
+    const text = readFileSync(join(root, document), "utf8");
     for (const [, code, name] of text.matchAll(/^```(?:ts|python)\n((?:\/\/|#) (\S+)\n[^]*?)^```$/gm))
       write(name, code);
     // What has no name is not run.
@@ -81,14 +116,47 @@ describe("docs/tasks.md", () => {
   });
   afterAll(() => rmSync(directory, { recursive: true, maxRetries: 5 }));
 
-  const write = (name: string, text: string): void => writeFileSync(join(directory, name), text);
-  const program = (name: string, ...args: string[]): Promise<string[]> =>
-    run(join(directory, name), { cwd: directory, args });
-
   test("its programs are sound", async () => {
     const compiler = join(root, "node_modules/typescript/bin/tsc");
     expect(await run(compiler, { args: ["--noEmit", "-p", directory] })).toEqual([]);
   });
+  return { directory, program: (name, ...args) => run(join(directory, name), { cwd: directory, args }) };
+}
+
+describe("docs/agents.md", () => {
+  const { directory, program } = programsOf("docs/agents.md");
+
+  test("a2 a14 a15 a16 the first agents: a handoff, an answer, and how the queues are", async () => {
+    const lines = await program("first-agents.ts");
+    expect(lines[0]).toBe("Agent B (completed): You said: I want to talk to agent B.");
+    expect(lines.join("\n")).toContain("queue_name: 'agent_agent_a_queue'");
+  });
+
+  test("agents as processes of their own ask each other", async () => {
+    for (const name of ["Adder", "Doubler"]) {
+      const worker = spawn(process.execPath, [join(directory, "worker.ts"), name], {
+        cwd: directory,
+        env: environment,
+      });
+      onTestFinished(() => void worker.kill("SIGKILL"));
+      expect(String((await once(worker.stdout, "data"))[0])).toBe(`${name} is ready\n`);
+    }
+    expect(await program("ask.ts")).toEqual(["42"]);
+  });
+
+  test("a run tells what happens", async () => {
+    expect(await program("events.ts")).toEqual(
+      expect.arrayContaining(['calls price({"item":"lamp"})', "completed: A lamp is 20 euro."]),
+    );
+  });
+
+  test("d17 a call waits for a decision", async () => {
+    expect(await program("approvals.ts")).toEqual(["It is paid."]);
+  });
+});
+
+describe("docs/tasks.md", () => {
+  const { directory, program } = programsOf("docs/tasks.md");
 
   test("d1 the first program greets", async () => {
     expect(await program("first.ts")).toEqual(["Hello Ada"]);
