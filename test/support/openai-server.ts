@@ -138,7 +138,7 @@ export function fallsSilent(...words: readonly string[]): Answer {
 }
 
 /** The client is in this process: by then it has read what was written. An end that comes with the words would swallow them. */
-async function afterTurns(count: number): Promise<void> {
+export async function afterTurns(count: number): Promise<void> {
   for (let turn = 0; turn < count; turn++) await nextTurn();
 }
 

@@ -3,7 +3,7 @@ import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { createOpenAICompatible as createOpenAICompatible2 } from "@ai-sdk/openai-compatible-2";
 import { defaultSettingsMiddleware, wrapLanguageModel } from "ai";
 import { defaultSettingsMiddleware as settings6, wrapLanguageModel as wrap6 } from "ai-6";
-import { describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import {
   aiSdk,
   ModelError,
@@ -13,8 +13,9 @@ import {
   type ModelRequest,
 } from "../../../src/agents/index.ts";
 import type { PatienceOptions, Surroundings } from "../../../src/agents/models/patience.ts";
-import { systemClock } from "../../../src/base/index.ts";
+import { ManualClock } from "../../../src/testing/manual-clock.ts";
 import {
+  afterTurns,
   breaksOff,
   calls,
   chunk,
@@ -54,6 +55,11 @@ const adapters: Readonly<Record<string, Connect>> = {
 };
 
 describe.each(Object.entries(adapters))("%s", (_, connect) => {
+  let clock: ManualClock;
+  beforeEach(() => {
+    clock = new ManualClock(Date.parse("2026-01-01T00:00:00Z"));
+  });
+
   /** What a model has made of the server's answers; waits are noted and not waited for. */
   async function asked(
     answers: readonly Answer[],
@@ -70,7 +76,7 @@ describe.each(Object.entries(adapters))("%s", (_, connect) => {
     const waitsMs: number[] = [];
     const words: string[] = [];
     const model = connect(server.url, options, {
-      clock: { ...systemClock, nowMs: () => Date.parse("2026-01-01T00:00:00Z") },
+      clock,
       random: () => 0.5,
       wait: async (delayMs) => void waitsMs.push(delayMs),
     });
@@ -83,6 +89,7 @@ describe.each(Object.entries(adapters))("%s", (_, connect) => {
         return undefined;
       });
     if (error instanceof Error) expect(error.message).not.toContain(apiKey);
+    expect(clock.pending).toBe(0);
     return { reply, error: error as ModelError, words, waitsMs, server };
   }
 
@@ -265,14 +272,24 @@ describe.each(Object.entries(adapters))("%s", (_, connect) => {
     expect(error.message).toContain("content filter");
   });
 
+  /** The answer, and time passes when it has been read. */
+  const thenPasses =
+    (durationMs: number, answer: Answer): Answer =>
+    (...both) => {
+      answer(...both);
+      void afterTurns(20).then(() => clock.advance(durationMs));
+    };
+
   test("a model that says nothing is asked again", async () => {
-    const { reply, waitsMs } = await asked([fallsSilent(), says("Hello")], {}, { timeout: 200 });
+    const answers = [thenPasses(60_000, fallsSilent()), says("Hello")];
+    const { reply, waitsMs } = await asked(answers);
     expect(reply?.text).toBe("Hello");
     expect(waitsMs).toEqual([500]);
   });
 
   test("a model that falls silent ends the step", async () => {
-    const { error, words } = await asked([fallsSilent("Hel"), says("Hello")], {}, { timeout: 200 });
+    const answers = [thenPasses(200, fallsSilent("Hel")), says("Hello")];
+    const { error, words } = await asked(answers, {}, { timeout: 200 });
     expect(error).toMatchObject({ name: "ModelError", isFinal: false });
     expect(error.message).toMatch(/^model 'm' .* has said nothing for 200 ms$/);
     expect(words).toEqual(["Hel"]);
@@ -285,12 +302,14 @@ describe.each(Object.entries(adapters))("%s", (_, connect) => {
         () => response.write(chunk({ content: "slow" })),
         () => response.end(chunk({}, "stop") + done),
       ];
-      const timer = setInterval(() => {
+      const goOn = (): void => {
+        clock.advance(59_000);
         steps.shift()!();
-        if (steps.length === 0) clearInterval(timer);
-      }, 250);
+        if (steps.length > 0) void afterTurns(20).then(goOn);
+      };
+      goOn();
     };
-    const { reply } = await asked([slowly], {}, { timeout: 400 });
+    const { reply } = await asked([slowly]);
     expect(reply?.text).toBe("slow");
   });
 
@@ -307,7 +326,7 @@ describe.each(Object.entries(adapters))("%s", (_, connect) => {
       server.url,
       {},
       {
-        clock: systemClock,
+        clock,
         random: () => 0.5,
         wait: (_delayMs, signal) => {
           const { promise, reject } = Promise.withResolvers<void>();
