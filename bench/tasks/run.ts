@@ -16,7 +16,7 @@ import type { SystemName } from "./systems.ts";
 
 const HELP = `npm run bench:tasks -- [options]
   --rounds N     5
-  --tasks N      20000
+  --tasks N      60000: some seconds, of which one is warming up
   --in-flight N  50: tasks sent at a time, and done at a time
   --bytes N      1024
   --only SYSTEM  warren or bullmq`;
@@ -25,7 +25,7 @@ const { values } = parseArgs({
   options: {
     help: { type: "boolean" },
     rounds: { type: "string", default: "5" },
-    tasks: { type: "string", default: "20000" },
+    tasks: { type: "string", default: "60000" },
     "in-flight": { type: "string", default: "50" },
     bytes: { type: "string", default: "1024" },
     only: { type: "string" },
