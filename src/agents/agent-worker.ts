@@ -15,6 +15,7 @@ import { decodeDelivery, encodeDelivery, type AgentDelivery, type MessageDeliver
 import type { Entry, Limits, Outcome } from "./entries.ts";
 import type { Prices } from "./model.ts";
 import { normalised, queueName, routingKey, topicKey } from "./names.ts";
+import type { Scope, Tracing } from "./tracing.ts";
 import { Turn } from "./turn.ts";
 
 export interface AgentWorkerParts {
@@ -26,6 +27,7 @@ export interface AgentWorkerParts {
   readonly logger: Logger;
   readonly prices: Prices;
   readonly approvalTimeoutMs: number;
+  readonly tracing: Promise<Tracing>;
   /** Of a run that says none, from now on. */
   defaultLimits(): Limits;
   /** Of the agent that is sent to, whoever it is. */
@@ -87,7 +89,7 @@ export class AgentWorker {
         break;
       case "turn":
         if (conversation.turn === delivery.turn && isAtWork(conversation, task))
-          await this.turnOf(conversation, task).run();
+          await this.takeTurn(conversation, task);
         break;
       case "answer":
         await log.commit(conversation, (now) =>
@@ -179,7 +181,20 @@ export class AgentWorker {
     }
   }
 
-  private turnOf(conversation: Conversation, task: TaskContext): Turn {
+  private async takeTurn(conversation: Conversation, task: TaskContext): Promise<void> {
+    const { name } = this.agent;
+    const attributes = {
+      "gen_ai.operation.name": "invoke_agent",
+      "gen_ai.agent.name": name,
+      "gen_ai.conversation.id": conversation.id,
+    };
+    const scope = (await this.parts.tracing).scope(task.headers);
+    await scope.run(`invoke_agent ${name}`, { kind: "consumer", attributes }, (inside) =>
+      this.turnOf(conversation, task, inside).run(),
+    );
+  }
+
+  private turnOf(conversation: Conversation, task: TaskContext, scope: Scope): Turn {
     const { agent, log, clock, logger, prices, approvalTimeoutMs } = this.parts;
     return new Turn({
       agent,
@@ -190,6 +205,7 @@ export class AgentWorker {
       logger,
       prices,
       approvalTimeoutMs,
+      scope,
       send: (to, delivery, options) => this.send(to, delivery, task, conversation, options),
     });
   }

@@ -12,6 +12,7 @@ import type { Prices } from "./model.ts";
 import { assertName, normalised, queueName, routingKey, topicKey } from "./names.ts";
 import { Registry, type KnownAgent } from "./registry.ts";
 import { Run } from "./run.ts";
+import { loadTracing, type Tracing } from "./tracing.ts";
 import { AskError } from "./ask-error.ts";
 
 export interface SwarmOptions {
@@ -89,6 +90,7 @@ export class Swarm implements AsyncDisposable {
   private readonly exchange: string;
   private readonly log: ConversationLog;
   private readonly registry: Registry;
+  private readonly tracing: Promise<Tracing> = loadTracing();
   private readonly clock: Clock;
   private readonly logger: Logger;
   private readonly workers = new Map<string, AgentWorker>();
@@ -144,6 +146,7 @@ export class Swarm implements AsyncDisposable {
       prices: options.prices ?? {},
       approvalTimeoutMs: options.approvalTimeout ?? dayMs,
       defaultLimits: () => this.limitsOf(options.limits ?? {}),
+      tracing: this.tracing,
       taskFor: (name) => this.taskFor(name),
     });
     this.workers.set(key, worker);
@@ -364,7 +367,13 @@ export class Swarm implements AsyncDisposable {
   }
 
   private async send(to: string, delivery: AgentDelivery, id: string): Promise<void> {
-    await this.bus.send(this.taskFor(to), encodeDelivery(delivery, to), { id, result: false });
+    const tracing = await this.tracing;
+    const attributes = { "messaging.system": "rabbitmq", "messaging.destination.name": this.exchange };
+    await tracing
+      .scope()
+      .run(`send ${routingKey(to)}`, { kind: "producer", attributes }, ({ headers }) =>
+        this.bus.send(this.taskFor(to), encodeDelivery(delivery, to), { id, result: false, headers }),
+      );
   }
 
   private taskFor(name: string): Task {

@@ -207,7 +207,14 @@ export class ToolCalls {
       return { content, ...(variables && { contextVariables: variables }) };
     };
     try {
-      return await this.parts.task.step(`tool ${call.id}`, { effect }, work);
+      const attributes = {
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": call.name,
+        "gen_ai.tool.call.id": call.id,
+      };
+      return await this.parts.scope.run(`execute_tool ${call.name}`, { attributes }, () =>
+        this.parts.task.step(`tool ${call.id}`, { effect }, work),
+      );
     } catch (error) {
       return this.failure(call, error);
     }

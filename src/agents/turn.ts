@@ -11,8 +11,16 @@ import { checkAll } from "./guardrail.ts";
 import { handoffName, handoffTools } from "./handoff.ts";
 import { lastMessages } from "./history.ts";
 import { noUsage, type ChatMessage } from "./message.ts";
-import { costOf, ModelError, type ModelReply, type Prices, type ToolDescription } from "./model.ts";
+import {
+  costOf,
+  ModelError,
+  type ModelReply,
+  type ModelRequest,
+  type Prices,
+  type ToolDescription,
+} from "./model.ts";
 import { normalised } from "./names.ts";
+import type { Scope } from "./tracing.ts";
 import { ToolCalls } from "./tool-calls.ts";
 import { validateOutput } from "./validate-output.ts";
 
@@ -25,6 +33,7 @@ export interface TurnParts {
   readonly logger: Logger;
   readonly prices: Prices;
   readonly approvalTimeoutMs: number;
+  readonly scope: Scope;
   /** The same when it is sent again. @throws UnroutableError when there is no such agent */
   send(
     to: string,
@@ -117,7 +126,7 @@ export class Turn {
   }
 
   private async askModel(): Promise<void> {
-    const { agent, conversation, task, clock, prices } = this.parts;
+    const { agent, conversation, task, clock, prices, scope } = this.parts;
     const { model, tools = {}, history = lastMessages(200), instructions } = agent.options;
     if (!model) throw new Fatal(`agent '${agent.name}' has neither a model nor a handler`);
     const deltas = new DeltaWriter(clock, (text) =>
@@ -125,7 +134,12 @@ export class Turn {
     );
     let reply: ModelReply;
     try {
-      reply = await model.step({
+      const attributes = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.request.model": model.name,
+        "gen_ai.conversation.id": conversation.id,
+      };
+      const request: ModelRequest = {
         instructions:
           typeof instructions === "function" ? instructions(conversation.contextVariables) : instructions,
         messages: asSeenBy(agent, history(conversation.messages)),
@@ -140,6 +154,14 @@ export class Turn {
         outputSchema: agent.outputJsonSchema,
         signal: task.signal,
         onText: (delta) => deltas.add(delta),
+      };
+      reply = await scope.run(`chat ${model.name}`, { kind: "client", attributes }, async (span) => {
+        const answer = await model.step(request);
+        span.set({
+          "gen_ai.usage.input_tokens": answer.usage.inputTokens,
+          "gen_ai.usage.output_tokens": answer.usage.outputTokens,
+        });
+        return answer;
       });
     } catch (error) {
       throw error instanceof ModelError ? asTaskError(error) : error;
