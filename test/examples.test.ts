@@ -88,7 +88,7 @@ describe("examples", () => {
 interface DocumentedPrograms {
   readonly directory: string;
   /** The programs' output, line by line. */
-  program(name: string, ...args: string[]): Promise<string[]>;
+  readonly program: (name: string, ...args: string[]) => Promise<string[]>;
 }
 
 /** The programs in a document, in a folder where the package that they import is this one. Call it in a `describe`. */

@@ -214,7 +214,7 @@ export class AgentWorker {
     to: string,
     delivery: AgentDelivery,
     task: TaskContext,
-    { contextVariables, turnsLeft, messages }: Conversation,
+    { contextVariables, turnsLeft, messages, limits }: Conversation,
     options: { readonly id: string; readonly delay?: number },
   ): Promise<void> {
     const content = messages.at(-1)?.content;
@@ -224,7 +224,8 @@ export class AgentWorker {
       turnsLeft,
       from: this.agent.name,
     });
-    await task.send(this.parts.taskFor(to), wire, { ...options, result: false });
+    const { priority } = limits;
+    await task.send(this.parts.taskFor(to), wire, { ...options, result: false, priority });
   }
 
   private inputOf(

@@ -128,6 +128,8 @@ export interface Limits {
   readonly deadlineMs?: number;
   readonly tokens?: number;
   readonly usd?: number;
+  /** Of its messages in the agents' queues. */
+  readonly priority?: number;
 }
 
 /** A conversation that goes on when another has ended. */

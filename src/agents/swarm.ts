@@ -47,6 +47,8 @@ export interface RunOptions extends RunLimits {
   readonly context?: Variables;
   /** One that goes on. Default: a new one. */
   readonly conversation?: string;
+  /** Of its messages in the agents' queues, from 0 to 10, the highest first, where the backend has priorities. Default 5. */
+  readonly priority?: number;
   /** Cancels the run. */
   readonly signal?: AbortSignal;
 }
@@ -182,9 +184,10 @@ export class Swarm implements AsyncDisposable {
       messages,
       context = {},
       conversation = randomUUID(),
+      priority,
       signal,
       ...limits
-    } = typeof options === "string" ? { messages: options } : options;
+    }: RunOptions = typeof options === "string" ? { messages: options } : options;
     const inputId = randomUUID();
     const to = nameOf(agent);
     const delivery: AgentDelivery = {
@@ -192,9 +195,12 @@ export class Swarm implements AsyncDisposable {
       conversation,
       messages: typeof messages === "string" ? [{ role: "user", content: messages }] : messages,
       contextVariables: context,
-      limits: this.limitsOf({ ...this.options.limits, ...limits }),
+      limits: {
+        ...this.limitsOf({ ...this.options.limits, ...limits }),
+        ...(priority !== undefined && { priority }),
+      },
     };
-    const sent = this.send(to, delivery, inputId);
+    const sent = this.send(to, delivery, inputId, priority);
     signal?.addEventListener("abort", () => void this.cancel(conversation, to), { once: true });
     return new Run(conversation, { log: this.log, signal, inputId, sent });
   }
@@ -366,13 +372,18 @@ export class Swarm implements AsyncDisposable {
     }
   }
 
-  private async send(to: string, delivery: AgentDelivery, id: string): Promise<void> {
+  private async send(to: string, delivery: AgentDelivery, id: string, priority?: number): Promise<void> {
     const tracing = await this.tracing;
     const attributes = { "messaging.system": "rabbitmq", "messaging.destination.name": this.exchange };
     await tracing
       .scope()
       .run(`send ${routingKey(to)}`, { kind: "producer", attributes }, ({ headers }) =>
-        this.bus.send(this.taskFor(to), encodeDelivery(delivery, to), { id, result: false, headers }),
+        this.bus.send(this.taskFor(to), encodeDelivery(delivery, to), {
+          id,
+          result: false,
+          headers,
+          priority,
+        }),
       );
   }
 

@@ -14,7 +14,7 @@ export interface Scope {
   set(attributes: Attributes): void;
 }
 
-export interface SpanOptions {
+interface SpanOptions {
   /** Default `internal`. */
   readonly kind?: "internal" | "client" | "producer" | "consumer";
   readonly attributes: Attributes;

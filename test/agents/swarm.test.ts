@@ -562,6 +562,24 @@ describeEachBackend(
       });
     });
 
+    test("a19 what has a higher priority is answered first, where the backend has priorities", async () => {
+      const bus = await backend().connect();
+      const heard: string[] = [];
+      const agent = new Agent({ name: unique("Busy"), handler: ({ content }) => void heard.push(content) });
+      const swarm = await swarmOf(bus, [agent]);
+      await swarm.close();
+      const words = ["low", "usual", "high"];
+      const priorities = { low: 1, usual: undefined, high: 9 };
+      const said = words.map((word) =>
+        swarm.tell(agent, word, { priority: priorities[word as keyof typeof priorities] }),
+      );
+      const conversations = await Promise.all(said);
+      await swarmOf(bus, [agent]);
+      for (const conversation of conversations) await swarm.follow(conversation);
+      if (bus.capabilities.priority === "none") expect(heard.toSorted()).toEqual(words.toSorted());
+      else expect(heard).toEqual(words.toReversed());
+    });
+
     test("a11 a17 a consumer that is refused is tried again, told as unhealthy after three tries, and comes back", async () => {
       const bus = await backend().connect();
       const agent = new Agent({ name: unique("Refused"), handler: () => "here" });
