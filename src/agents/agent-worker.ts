@@ -76,7 +76,8 @@ export class AgentWorker {
     const hasMoved = conversation.turn > turn || (conversation.status === "done" && status !== "done");
     // What is recorded and perhaps not published is published again: another attempt finds that nothing is left to be done. Otherwise
     // a turn that is at work elsewhere would be begun beside it.
-    if (hasMoved || task.attempt > 1) await this.goOn(conversation, delivery, task);
+    const hasEnded = delivery.kind === "end" && conversation.status === "done";
+    if (hasMoved || hasEnded || task.attempt > 1) await this.goOn(conversation, delivery, task);
   }
 
   private async take(delivery: AgentDelivery, conversation: Conversation, task: TaskContext): Promise<void> {

@@ -201,8 +201,9 @@ export class Swarm implements AsyncDisposable {
       },
     };
     const sent = this.send(to, delivery, inputId, priority);
-    signal?.addEventListener("abort", () => void this.cancel(conversation, to), { once: true });
-    return new Run(conversation, { log: this.log, signal, inputId, sent });
+    const run = new Run(conversation, { log: this.log, signal, inputId, sent });
+    if (signal) this.cancelWith(signal, run, to);
+    return run;
   }
 
   /** The answer to a question, in a conversation of its own. @throws AskError when the run has another outcome */
@@ -240,10 +241,16 @@ export class Swarm implements AsyncDisposable {
 
   /** Ends what goes on in the conversation, whoever's turn it is. */
   async cancel(conversation: string, agent?: Agent | string): Promise<void> {
-    const { agent: current } = await this.log.load(conversation);
-    const to = current === "" ? agent : current;
+    const known = await this.log.load(conversation);
+    const to = known.agent === "" ? agent : known.agent;
     if (to === undefined) throw new Error(`nothing is known of conversation ${conversation}`);
+    // Its agent will do what else there is to do. Until it comes to that it may be at work on the very turn.
     await this.send(nameOf(to), { kind: "end", conversation, outcome: "cancelled" }, randomUUID());
+    await this.log.commit(known, ({ status, turn, agent: name }) =>
+      status === "new" || status === "done"
+        ? undefined
+        : [{ kind: "done", turn, agent: name, outcome: "cancelled", content: "" }],
+    );
   }
 
   /** The queues of this process's agents, and of those named, by the agent's name. */
@@ -288,6 +295,19 @@ export class Swarm implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  /** A signal may live longer than many runs: it is listened to only until this one has ended. */
+  private cancelWith(signal: AbortSignal, run: Run, to: string): void {
+    const cancel = (): void => {
+      this.cancel(run.conversation, to).catch((error: Error) =>
+        this.logger.error({ conversation: run.conversation, error: error.message }, "cannot cancel a run"),
+      );
+    };
+    signal.addEventListener("abort", cancel, { once: true });
+    const forget = (): void => signal.removeEventListener("abort", cancel);
+    run.result().then(forget, forget);
+    if (signal.aborted) cancel();
   }
 
   /** a11: three tries, each twice as long after the last; then it is unhealthy, and goes on trying. */
@@ -375,16 +395,14 @@ export class Swarm implements AsyncDisposable {
   private async send(to: string, delivery: AgentDelivery, id: string, priority?: number): Promise<void> {
     const tracing = await this.tracing;
     const attributes = { "messaging.system": "rabbitmq", "messaging.destination.name": this.exchange };
-    await tracing
-      .scope()
-      .run(`send ${routingKey(to)}`, { kind: "producer", attributes }, ({ headers }) =>
-        this.bus.send(this.taskFor(to), encodeDelivery(delivery, to), {
-          id,
-          result: false,
-          headers,
-          priority,
-        }),
-      );
+    await tracing.scope().run(`send ${routingKey(to)}`, { kind: "producer", attributes }, ({ headers }) =>
+      this.bus.send(this.taskFor(to), encodeDelivery(delivery, to), {
+        id,
+        result: false,
+        headers,
+        priority,
+      }),
+    );
   }
 
   private taskFor(name: string): Task {

@@ -8,6 +8,7 @@ import { DeltaWriter } from "./delta-writer.ts";
 import type { AgentDelivery } from "./delivery.ts";
 import type { Entry, Outcome } from "./entries.ts";
 import { checkAll } from "./guardrail.ts";
+import { EndWatch } from "./end-watch.ts";
 import { handoffName, handoffTools } from "./handoff.ts";
 import { lastMessages } from "./history.ts";
 import { noUsage, type ChatMessage } from "./message.ts";
@@ -126,12 +127,13 @@ export class Turn {
   }
 
   private async askModel(): Promise<void> {
-    const { agent, conversation, task, clock, prices, scope } = this.parts;
+    const { agent, conversation, log, task, clock, prices, scope } = this.parts;
     const { model, tools = {}, history = lastMessages(200), instructions } = agent.options;
     if (!model) throw new Fatal(`agent '${agent.name}' has neither a model nor a handler`);
     const deltas = new DeltaWriter(clock, (text) =>
       this.commit(() => [{ kind: "text-delta", turn: this.turn, attempt: task.attempt, text }]),
     );
+    const watch = new EndWatch(conversation, log, clock, task.signal);
     let reply: ModelReply;
     try {
       const attributes = {
@@ -152,7 +154,7 @@ export class Turn {
           ...handoffTools(agent),
         ],
         outputSchema: agent.outputJsonSchema,
-        signal: task.signal,
+        signal: watch.signal,
         onText: (delta) => deltas.add(delta),
       };
       reply = await scope.run(`chat ${model.name}`, { kind: "client", attributes }, async (span) => {
@@ -164,8 +166,10 @@ export class Turn {
         return answer;
       });
     } catch (error) {
+      if (watch.hasEnded) throw new Superseded();
       throw error instanceof ModelError ? asTaskError(error) : error;
     } finally {
+      watch.stop();
       await deltas.close();
     }
     const { text, toolCalls, usage } = reply;
@@ -183,10 +187,11 @@ export class Turn {
   }
 
   private async runHandler(): Promise<void> {
-    const { agent, conversation, task } = this.parts;
+    const { agent, conversation, log, clock, task } = this.parts;
+    const watch = new EndWatch(conversation, log, clock, task.signal);
+    const asking: Promise<string>[] = [];
     let reply: AgentReply;
     try {
-      const { signal, log } = task;
       const last = conversation.messages.findLast((message) => isSaid(message, agent));
       const answered = await agent.options.handler!(
         {
@@ -199,12 +204,17 @@ export class Turn {
           turnsLeft: conversation.turnsLeft,
           body: conversation.body ?? last,
         },
-        { signal, log, step: this.handlerStep(), ask: this.handlerAsk() },
+        { signal: watch.signal, log: task.log, step: this.handlerStep(), ask: this.handlerAsk(asking) },
       );
       reply = typeof answered === "string" ? { content: answered } : (answered ?? {});
     } catch (error) {
+      if (watch.hasEnded) throw new Superseded();
       if (error instanceof Waiting) return;
       throw error;
+    } finally {
+      watch.stop();
+      // It may have asked several at once: all of them must be recorded and sent before the turn is over.
+      await Promise.allSettled(asking);
     }
     const { content = "", contextVariables, handoff } = reply;
     const said: Entry = {
@@ -230,20 +240,25 @@ export class Turn {
     };
   }
 
-  private handlerAsk(): (agent: Agent | string, text: string) => Promise<string> {
-    const { conversation } = this.parts;
-    let count = 0;
-    return async (agent, text) => {
-      const callId = `ask:${conversation.firstTurn}:${count++}`;
-      const asked = conversation.asked(callId);
-      if (asked?.answer) {
-        const { outcome, content } = asked.answer;
-        if (outcome === "completed") return content;
-        throw new AskError(nameOf(agent), outcome, content);
-      }
-      await this.calls.ask(callId, nameOf(agent), text);
-      throw new Waiting();
+  private handlerAsk(asking: Promise<string>[]): (agent: Agent | string, text: string) => Promise<string> {
+    return (agent, text) => {
+      const answer = this.askOnce(`ask:${this.parts.conversation.firstTurn}:${asking.length}`, agent, text);
+      asking.push(answer);
+      return answer;
     };
+  }
+
+  /** @throws Waiting when there is no answer yet; AskError */
+  private async askOnce(callId: string, agent: Agent | string, text: string): Promise<string> {
+    const { conversation } = this.parts;
+    const asked = conversation.asked(callId);
+    if (asked?.answer) {
+      const { outcome, content } = asked.answer;
+      if (outcome === "completed") return content;
+      throw new AskError(nameOf(agent), outcome, content);
+    }
+    await this.calls.ask(callId, nameOf(agent), text);
+    throw new Waiting();
   }
 
   /** The final answer, past the guardrails. */

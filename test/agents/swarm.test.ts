@@ -459,6 +459,57 @@ describeEachBackend(
       });
     });
 
+    test("a call of a model, or a handler, is cut short when the run is cancelled or its time is over", async () => {
+      const bus = await backend().connect();
+      const signals: AbortSignal[] = [];
+      const endless = (signal: AbortSignal): Promise<never> => {
+        signals.push(signal);
+        return new Promise((_, reject) =>
+          signal.addEventListener("abort", () => reject(new Error("cut short"))),
+        );
+      };
+      const thinker = new Agent({
+        name: unique("Thinker"),
+        model: { name: "endless", step: ({ signal }) => endless(signal) },
+      });
+      const worker = new Agent({
+        name: unique("Worker"),
+        handler: (_message, { signal }) => endless(signal),
+      });
+      const swarm = await swarmOf(bus, [thinker, worker]);
+      const late = await Promise.all(
+        [thinker, worker].map((agent) => swarm.run(agent, { messages: "Go", timeout: 300 })),
+      );
+      expect(late.map(({ outcome }) => outcome)).toEqual(["timeout", "timeout"]);
+      const controller = new AbortController();
+      const runs = [thinker, worker].map((agent) =>
+        swarm.run(agent, { messages: "Go", signal: controller.signal }),
+      );
+      await vi.waitFor(() => expect(signals).toHaveLength(4), { timeout: 10_000 });
+      controller.abort(new Error("enough"));
+      for (const run of runs) await expect(run).rejects.toThrow("enough");
+      for (const { conversation } of runs)
+        expect(await swarm.follow(conversation)).toMatchObject({ outcome: "cancelled" });
+      await vi.waitFor(
+        () => expect(signals.map(({ aborted }) => aborted)).toEqual([true, true, true, true]),
+        {
+          timeout: 10_000,
+        },
+      );
+    });
+
+    test("a handler asks several at once", async () => {
+      const bus = await backend().connect();
+      const echo = new Agent({ name: unique("Echo"), handler: ({ content }) => content.toUpperCase() });
+      const agent = new Agent({
+        name: unique("Asker"),
+        handler: async (_message, { ask }) =>
+          (await Promise.all(["a", "b", "c"].map((text) => ask(echo, text)))).join(""),
+      });
+      const swarm = await swarmOf(bus, [agent, echo]);
+      expect(await swarm.ask(agent, "Go")).toBe("ABC");
+    });
+
     test("a topic's message comes to all who have subscribed, and to nobody is no error", async () => {
       const topic = unique("news").replaceAll(" ", "-");
       const heard: string[] = [];
