@@ -74,10 +74,10 @@ export class AgentWorker {
     const { turn, status } = conversation;
     await this.take(delivery, conversation, task);
     const hasMoved = conversation.turn > turn || (conversation.status === "done" && status !== "done");
-    // What is recorded and perhaps not published is published again: another attempt finds that nothing is left to be done. Otherwise
-    // a turn that is at work elsewhere would be begun beside it.
+    // What is recorded and perhaps not published is published again: a delivery that comes again finds that nothing is left to be done.
+    // Otherwise a turn that is at work elsewhere would be begun beside it.
     const hasEnded = delivery.kind === "end" && conversation.status === "done";
-    if (hasMoved || hasEnded || task.attempt > 1) await this.goOn(conversation, delivery, task);
+    if (hasMoved || hasEnded || isAgain(task)) await this.goOn(conversation, delivery, task);
   }
 
   private async take(delivery: AgentDelivery, conversation: Conversation, task: TaskContext): Promise<void> {
@@ -85,7 +85,12 @@ export class AgentWorker {
     switch (delivery.kind) {
       case "message":
         await log.commit(conversation, (now) =>
-          now.hasInput(task.taskId) ? undefined : [this.inputOf(delivery, task.taskId)],
+          now.hasInput(task.taskId)
+            ? undefined
+            : [
+                this.inputOf(delivery, task.taskId),
+                ...(now.isUnwanted ? [this.done(now, "cancelled", "")] : []),
+              ],
         );
         break;
       case "turn":
@@ -146,9 +151,12 @@ export class AgentWorker {
         });
       } catch (error) {
         if (!(error instanceof UnroutableError)) throw error;
-        await this.parts.log.commit(conversation, (now) => [
-          this.done(now, "unknown-agent", `there is no agent '${now.agent}'`),
-        ]);
+        const { turn } = conversation;
+        await this.parts.log.commit(conversation, (now) =>
+          now.status === "running" && now.turn === turn
+            ? [this.done(now, "unknown-agent", `there is no agent '${now.agent}'`)]
+            : undefined,
+        );
       }
     }
     if (conversation.status === "done") await this.tellAsker(conversation);
@@ -238,7 +246,7 @@ export class AgentWorker {
       id,
       messages,
       contextVariables,
-      limits: { ...this.parts.defaultLimits(), ...limits },
+      limits: limitsWithin(this.parts.defaultLimits(), limits),
       ...(from !== undefined && { from }),
       ...(asker !== undefined && { asker }),
       ...(body !== undefined && { body }),
@@ -247,15 +255,32 @@ export class AgentWorker {
 
   /** A turn has failed as often as it may: the run has ended, and says so. */
   private async died({ id, payload, error, reason }: DyingTask): Promise<void> {
-    const { log } = this.parts;
-    const delivery = decodeDelivery(payload, id);
-    const conversation = await log.load(delivery.conversation);
-    await log.commit(conversation, (now) => {
-      if (now.status === "done" || now.status === "new") return undefined;
-      if (delivery.kind === "turn" && delivery.turn !== now.turn) return undefined;
-      return [this.done(now, "failed", `${reason}: ${error.message}`)];
-    });
-    if (conversation.status === "done") await this.tellAsker(conversation);
+    const { log, logger } = this.parts;
+    let delivery: AgentDelivery;
+    try {
+      delivery = decodeDelivery(payload, id);
+    } catch {
+      // It is no agent's message: no conversation knows of it.
+      return;
+    }
+    // Without these the run would never go on; without the others it does.
+    const isNeeded = delivery.kind === "turn" || delivery.kind === "message" || delivery.kind === "answer";
+    if (!isNeeded) return;
+    try {
+      const conversation = await log.load(delivery.conversation);
+      await log.commit(conversation, (now) => {
+        if (now.status === "done" || now.status === "new") return undefined;
+        if (delivery.kind === "turn" && delivery.turn !== now.turn) return undefined;
+        return [this.done(now, "failed", `${reason}: ${error.message}`)];
+      });
+      if (conversation.status === "done") await this.tellAsker(conversation);
+    } catch (another) {
+      // The letter has what was to be done. It must not come back here for ever.
+      logger.error(
+        { conversation: delivery.conversation, error: (another as Error).message },
+        "a run has failed, and its journal or its asker could not be told",
+      );
+    }
   }
 
   private done({ turn, agent }: Conversation, outcome: Outcome, reason: string): Entry {
@@ -263,9 +288,20 @@ export class AgentWorker {
   }
 }
 
+/** Who had it before may have recorded what it has done, and not published it. */
+function isAgain({ attempt, redelivered }: TaskContext): boolean {
+  return attempt > 1 || redelivered;
+}
+
 /** What waits is at work again where it has died: somebody may be recorded as asked who was not told. */
-function isAtWork({ status }: Conversation, { attempt }: TaskContext): boolean {
-  return status === "running" || (status === "waiting" && attempt > 1);
+function isAtWork({ status }: Conversation, task: TaskContext): boolean {
+  return status === "running" || (status === "waiting" && isAgain(task));
+}
+
+/** What a message may use, which anybody may have sent: our own limits where it says none. */
+function limitsWithin(own: Limits, asked: Partial<Limits> = {}): Limits {
+  const given = Object.entries(asked).filter(([, value]) => Number.isFinite(value) && value >= 0);
+  return { ...own, ...Object.fromEntries(given) };
 }
 
 function turnDelivery({ id, turn }: Conversation): AgentDelivery {

@@ -1,5 +1,5 @@
 import type { Clock } from "../base/index.ts";
-import type { Journal } from "../tasks/index.ts";
+import { Fatal, type Journal } from "../tasks/index.ts";
 import { Conversation } from "./conversation.ts";
 import type { Entry } from "./entries.ts";
 
@@ -11,6 +11,7 @@ export class ConversationLog {
   private readonly journal: Journal;
   private readonly clock: Clock;
   private readonly retentionMs: number;
+  private readonly committing = new WeakMap<Conversation, Promise<unknown>>();
 
   constructor(journal: Journal, clock: Clock, retentionMs: number) {
     this.journal = journal;
@@ -25,7 +26,7 @@ export class ConversationLog {
   }
 
   /** Takes in what others have added. */
-  async catchUp(conversation: Conversation): Promise<void> {
+  private async catchUp(conversation: Conversation): Promise<void> {
     conversation.apply(await this.entries(conversation.id, conversation.length));
   }
 
@@ -42,7 +43,21 @@ export class ConversationLog {
    * Adds what `decide` makes of the conversation as it is now; when others have added something in between, of what it is then.
    * Undefined adds nothing.
    */
-  async commit(
+  commit(
+    conversation: Conversation,
+    decide: (now: Conversation) => readonly Entry[] | undefined,
+  ): Promise<boolean> {
+    // One after the other: two that catch up at once would take in the same entries twice.
+    const before = this.committing.get(conversation) ?? Promise.resolve();
+    const committed = before.then(() => this.commitNext(conversation, decide));
+    this.committing.set(
+      conversation,
+      committed.catch(() => {}),
+    );
+    return committed;
+  }
+
+  private async commitNext(
     conversation: Conversation,
     decide: (now: Conversation) => readonly Entry[] | undefined,
   ): Promise<boolean> {
@@ -59,7 +74,12 @@ export class ConversationLog {
         conversation.apply(entries);
         return true;
       }
+      const { length } = conversation;
       await this.catchUp(conversation);
+      if (conversation.length === length)
+        throw new Fatal(
+          `the journal of conversation ${conversation.id} has been removed: it was kept too long`,
+        );
     }
   }
 

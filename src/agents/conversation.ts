@@ -55,12 +55,18 @@ export class Conversation {
   repliedTurn = 0;
   /** The last reply has called tools, and is no answer. */
   hasCalled = false;
+  /** The turn before the one that has to do with what was said last. */
+  inputTurn = 0;
+  /** Of the turn. */
+  attempt = 1;
+  /** It was cancelled before anything was said. */
+  isUnwanted = false;
   /** The turn whose input the guardrails have seen. */
   guardedTurn = 0;
   private calls = new Map<string, PendingCall>();
-  /** What handlers have asked, and got, in this run. */
+  /** What handlers have asked, and got, since the last input. */
   private readonly answers = new Map<string, EntryOf<"asked"> & { answer?: EntryOf<"answered"> }>();
-  /** What handlers have done in this run, by the step's name. */
+  /** What handlers have done since the last input, by the step's name. */
   readonly steps: Map<string, unknown> = new Map();
   private readonly inputs = new Set<string>();
   private inbox: EntryOf<"input">[] = [];
@@ -100,6 +106,11 @@ export class Conversation {
     return this.pendingCalls.some(isOpen) || [...this.answers.values()].some(({ answer }) => !answer);
   }
 
+  /** A turn has parked, and the one after it goes on with it. */
+  private get isResuming(): boolean {
+    return this.calls.size > 0 || (this.answers.size > 0 && this.repliedTurn < this.turn);
+  }
+
   hasInput(id: string): boolean {
     return this.inputs.has(id);
   }
@@ -137,8 +148,10 @@ export class Conversation {
         else this.inbox.push(entry);
         return;
       case "next":
-        for (const input of this.inbox.splice(0)) this.takeIn(input);
+        // Whoever waits for an answer goes on with what it has asked; what was said meanwhile comes after that.
+        if (!this.isResuming) for (const input of this.inbox.splice(0)) this.takeIn(input);
         this.turn = entry.turn;
+        this.attempt = 1;
         this.agent = entry.agent;
         this.status = "running";
         return;
@@ -164,7 +177,6 @@ export class Conversation {
       case "approval-requested": {
         const { callId, approvalId: id, expiresAtMs } = entry;
         this.change(callId, { approval: { id, expiresAtMs } });
-        this.status = "waiting";
         return;
       }
       case "approval-resolved": {
@@ -176,7 +188,12 @@ export class Conversation {
       case "asked":
         if (this.calls.has(entry.callId)) this.change(entry.callId, { asked: entry });
         else this.answers.set(entry.callId, entry);
+        return;
+      case "parked":
         this.status = "waiting";
+        return;
+      case "unwanted":
+        this.isUnwanted = true;
         return;
       case "answered":
         if (this.calls.has(entry.callId)) this.change(entry.callId, { answer: entry });
@@ -194,18 +211,19 @@ export class Conversation {
         this.abandonCalls();
         return;
       case "turn-restarted":
+        this.attempt = entry.attempt;
+        return;
       case "text-delta":
     }
   }
 
   private beginRun(input: EntryOf<"input">): void {
+    this.isUnwanted = false;
     this.firstTurn = this.turn;
     this.handoffs = 0;
     this.outcome = undefined;
     this.limits = input.limits;
     this.asker = input.asker;
-    this.answers.clear();
-    this.steps.clear();
     this.status = "ready";
     this.takeIn(input);
   }
@@ -216,6 +234,9 @@ export class Conversation {
     this.from = from;
     this.body = body;
     this.rejections = 0;
+    this.inputTurn = this.turn;
+    this.answers.clear();
+    this.steps.clear();
   }
 
   private replied({
@@ -259,13 +280,13 @@ export class Conversation {
 
   /** A model must not meet a call without a result when the conversation goes on some day. */
   private abandonCalls(): void {
-    for (const { id, name } of this.calls.values())
-      this.messages.push({
-        role: "tool",
-        toolCallId: id,
-        name,
-        content: "The run ended before this was done.",
-      });
+    for (const { id, name, approval } of this.calls.values()) {
+      const content =
+        approval && approval.approved !== true
+          ? "The run ended before this was approved: it was not done."
+          : "The run ended before the result was known: it may have been done.";
+      this.messages.push({ role: "tool", toolCallId: id, name, content });
+    }
     this.calls.clear();
   }
 

@@ -1,4 +1,5 @@
 /** What comes to an agent's queue. */
+import { Fatal } from "../tasks/index.ts";
 import type { ChatMessage } from "./message.ts";
 import type { Asker, Limits, Outcome, Variables } from "./entries.ts";
 
@@ -126,21 +127,52 @@ export function decodeDelivery(payload: unknown, id: string): AgentDelivery {
   const conversation = typeof routing.conversation === "string" ? routing.conversation : id;
   switch (wire.kind) {
     case "turn":
-      return { kind: "turn", conversation, turn: Number(wire.turn) };
-    case "answer":
-      return { kind: "answer", conversation, ...wire.answer! };
-    case "approval":
-      return { kind: "approval", conversation, ...wire.approval! };
-    case "end":
-      return { kind: "end", conversation, ...wire.end! };
+      return { kind: "turn", conversation, turn: checked(Number(wire.turn), Number.isInteger, "turn") };
+    case "answer": {
+      const { callId, outcome, content } = checked(wire.answer, isObject, "answer");
+      return {
+        kind: "answer",
+        conversation,
+        callId: checked(callId, isText, "answer.callId"),
+        outcome: checked(outcome, isText, "answer.outcome"),
+        content: checked(content, isText, "answer.content"),
+      };
+    }
+    case "approval": {
+      const { approvalId, approved, reason } = checked(wire.approval, isObject, "approval");
+      return {
+        kind: "approval",
+        conversation,
+        approvalId: checked(approvalId, isText, "approval.approvalId"),
+        approved: checked(
+          approved,
+          (value) => value === undefined || typeof value === "boolean",
+          "approval.approved",
+        ),
+        ...(isText(reason) && { reason }),
+      };
+    }
+    case "end": {
+      const { firstTurn, outcome } = checked(wire.end, isObject, "end");
+      return {
+        kind: "end",
+        conversation,
+        firstTurn: checked(
+          firstTurn,
+          (value) => value === undefined || Number.isInteger(value),
+          "end.firstTurn",
+        ),
+        outcome: outcome === "timeout" ? "timeout" : "cancelled",
+      };
+    }
     default:
       return {
         kind: "message",
         conversation,
         messages: messagesOf(payload, wire),
         contextVariables: isObject(wire.context_variables) ? wire.context_variables : {},
-        limits: wire.limits,
-        asker: wire.asker,
+        limits: isObject(wire.limits) ? wire.limits : undefined,
+        asker: askerOf(wire.asker),
         from: typeof routing.from === "string" ? routing.from : undefined,
         ...(wire.kind === undefined && { body: payload }),
       };
@@ -156,6 +188,26 @@ function messagesOf(
     return [{ role: role === "system" ? "system" : "user", content }];
   }
   return [{ role: "user", content: typeof payload === "string" ? payload : JSON.stringify(payload) }];
+}
+
+function askerOf(asker: unknown): Asker | undefined {
+  if (asker === undefined) return undefined;
+  const { conversation, agent, callId } = checked(asker as Partial<Asker>, isObject, "asker");
+  return {
+    conversation: checked(conversation, isText, "asker.conversation"),
+    agent: checked(agent, isText, "asker.agent"),
+    callId: checked(callId, isText, "asker.callId"),
+  };
+}
+
+/** @throws Fatal: nobody else will make more of it */
+function checked<T>(value: T, isRight: (value: unknown) => boolean, what: string): NonNullable<T> {
+  if (isRight(value)) return value as NonNullable<T>;
+  throw new Fatal(`an agent's message has ${JSON.stringify(value) ?? "nothing"} for ${what}`);
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === "string";
 }
 
 function isMessage(value: unknown): value is ChatMessage {

@@ -28,6 +28,17 @@ export class EndWatch {
     return this.ended.signal.aborted;
   }
 
+  /** Rejects when the run ends, whether or not who is at work looks at its signal. */
+  race<T>(work: Promise<T>): Promise<T> {
+    const { signal } = this.ended;
+    const ended = new Promise<never>((_, reject) => {
+      signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
+    });
+    // Who comes second has nobody to tell.
+    work.catch(() => {});
+    return Promise.race([work, ended]);
+  }
+
   stop(): void {
     this.isStopped = true;
     for (const timer of this.timers) timer.cancel();

@@ -89,6 +89,10 @@ export type Entry =
     }
   /** What a handler has done, and will not do again in this run. */
   | { readonly kind: "step"; readonly turn: number; readonly name: string; readonly result: unknown }
+  /** The turn is over, and waits for people or agents. */
+  | { readonly kind: "parked"; readonly turn: number }
+  /** Somebody does not want any more what was not begun yet. */
+  | { readonly kind: "unwanted" }
   /** The run has ended. */
   | {
       readonly kind: "done";

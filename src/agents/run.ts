@@ -1,3 +1,4 @@
+import type { Clock } from "../base/index.ts";
 import type { AssistantMessage, ChatMessage, Usage } from "./message.ts";
 import { Conversation } from "./conversation.ts";
 import type { ConversationLog, RecordedEntry } from "./conversation-log.ts";
@@ -92,10 +93,15 @@ export type RunEvent = { readonly sequence: number; readonly atMs: number } & (
 
 /** So often at least it is looked, should nobody tell. */
 const lookAgainMs = 1_000;
+/** Agents end a run that is late themselves, if they are there. */
+const graceMs = 1_000;
 
 export interface RunParts {
   readonly log: ConversationLog;
+  readonly clock: Clock;
   readonly signal: AbortSignal | undefined;
+  /** When it must have ended, in milliseconds since 1970, also where no agent takes it. */
+  readonly deadlineMs?: number;
   /** What this run is the answer to; undefined: all that was said. */
   readonly inputId: string | undefined;
   /** Resolves when the message is safe with the broker. */
@@ -138,7 +144,10 @@ export class Run implements PromiseLike<RunResult>, AsyncIterable<RunEvent> {
     return this.events();
   }
 
-  /** What has happened and what happens, from the run's beginning, or behind the event of a sequence. Ends with `done`. */
+  /**
+   * What has happened and what happens, from the run's beginning, or behind the event of a sequence. Ends with `done`, or when the
+   * run's time is over and nobody has taken it.
+   */
   async *events(after = 0): AsyncGenerator<RunEvent> {
     await this.sent;
     const { inputId } = this.parts;
@@ -159,22 +168,30 @@ export class Run implements PromiseLike<RunResult>, AsyncIterable<RunEvent> {
       if (conversation.status !== "done") continue;
       if (inputId === undefined ? isLast : conversation.hasInput(inputId)) break;
     }
-    return resultOf(conversation);
+    if (conversation.status === "done") return resultOf(conversation);
+    return {
+      ...resultOf(conversation),
+      outcome: "timeout",
+      content: "",
+      reason: "no agent has taken it in time",
+    };
   }
 
   private async *entries(): AsyncGenerator<{ entry: RecordedEntry; isLast: boolean }> {
-    const { log, signal } = this.parts;
+    const { log, clock, signal, deadlineMs } = this.parts;
     let last = 0;
     for (;;) {
       signal?.throwIfAborted();
       // Asked for before it is looked: nothing is missed in between.
       const changed = log.changed(this.conversation, lookAgainMs);
+      changed.catch(() => {});
       const entries = await log.entries(this.conversation, last);
       for (const entry of entries) {
         last = entry.sequence;
         yield { entry, isLast: entry === entries.at(-1) };
       }
       await raceAbort(changed, signal);
+      if (deadlineMs !== undefined && clock.nowMs() > deadlineMs + graceMs) return;
     }
   }
 }

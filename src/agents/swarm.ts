@@ -5,7 +5,7 @@ import { nameOf, type Agent } from "./agent.ts";
 import { agentTask, AgentWorker, isSameAgent } from "./agent-worker.ts";
 import { Approvals } from "./approvals.ts";
 import { ConversationLog } from "./conversation-log.ts";
-import { encodeDelivery, type AgentDelivery } from "./delivery.ts";
+import { encodeDelivery, type AgentDelivery, type MessageDelivery } from "./delivery.ts";
 import type { Limits, Outcome, Variables } from "./entries.ts";
 import type { ChatMessage } from "./message.ts";
 import type { Prices } from "./model.ts";
@@ -190,7 +190,7 @@ export class Swarm implements AsyncDisposable {
     }: RunOptions = typeof options === "string" ? { messages: options } : options;
     const inputId = randomUUID();
     const to = nameOf(agent);
-    const delivery: AgentDelivery = {
+    const delivery: MessageDelivery = {
       kind: "message",
       conversation,
       messages: typeof messages === "string" ? [{ role: "user", content: messages }] : messages,
@@ -201,8 +201,16 @@ export class Swarm implements AsyncDisposable {
       },
     };
     const sent = this.send(to, delivery, inputId, priority);
-    const run = new Run(conversation, { log: this.log, signal, inputId, sent });
-    if (signal) this.cancelWith(signal, run, to);
+    const { deadlineMs } = delivery.limits!;
+    const run = new Run(conversation, {
+      log: this.log,
+      clock: this.clock,
+      signal,
+      inputId,
+      sent,
+      deadlineMs,
+    });
+    if (signal) this.cancelWith(signal, run);
     return run;
   }
 
@@ -236,21 +244,25 @@ export class Swarm implements AsyncDisposable {
 
   /** A conversation that somebody has begun, from its beginning to the end of what goes on in it: from another process, or later. */
   follow(conversation: string, { signal }: { readonly signal?: AbortSignal } = {}): Run {
-    return new Run(conversation, { log: this.log, signal, inputId: undefined, sent: Promise.resolve() });
+    const { log, clock } = this;
+    return new Run(conversation, { log, clock, signal, inputId: undefined, sent: Promise.resolve() });
   }
 
   /** Ends what goes on in the conversation, whoever's turn it is. */
-  async cancel(conversation: string, agent?: Agent | string): Promise<void> {
+  async cancel(conversation: string): Promise<void> {
     const known = await this.log.load(conversation);
-    const to = known.agent === "" ? agent : known.agent;
-    if (to === undefined) throw new Error(`nothing is known of conversation ${conversation}`);
-    // Its agent will do what else there is to do. Until it comes to that it may be at work on the very turn.
-    await this.send(nameOf(to), { kind: "end", conversation, outcome: "cancelled" }, randomUUID());
-    await this.log.commit(known, ({ status, turn, agent: name }) =>
-      status === "new" || status === "done"
-        ? undefined
-        : [{ kind: "done", turn, agent: name, outcome: "cancelled", content: "" }],
-    );
+    const { status, agent: to, firstTurn, limits } = known;
+    if (status === "done") return;
+    if (status !== "new" && to !== "") {
+      // Its agent will do what else there is to do. Until it comes to that it may be at work on the very turn.
+      const end: AgentDelivery = { kind: "end", conversation, firstTurn, outcome: "cancelled" };
+      await this.send(to, end, randomUUID(), limits.priority);
+    }
+    await this.log.commit(known, (now) => {
+      if (now.status === "new") return [{ kind: "unwanted" }];
+      if (now.status === "done" || now.firstTurn !== firstTurn) return undefined;
+      return [{ kind: "done", turn: now.turn, agent: now.agent, outcome: "cancelled", content: "" }];
+    });
   }
 
   /** The queues of this process's agents, and of those named, by the agent's name. */
@@ -298,9 +310,9 @@ export class Swarm implements AsyncDisposable {
   }
 
   /** A signal may live longer than many runs: it is listened to only until this one has ended. */
-  private cancelWith(signal: AbortSignal, run: Run, to: string): void {
+  private cancelWith(signal: AbortSignal, run: Run): void {
     const cancel = (): void => {
-      this.cancel(run.conversation, to).catch((error: Error) =>
+      this.cancel(run.conversation).catch((error: Error) =>
         this.logger.error({ conversation: run.conversation, error: error.message }, "cannot cancel a run"),
       );
     };
@@ -341,22 +353,29 @@ export class Swarm implements AsyncDisposable {
 
   private async tryLater(name: string): Promise<void> {
     const key = normalised(name);
-    const { worker } = this.workers.get(key)!;
+    const { agent, worker } = this.workers.get(key)!;
     while (!this.closing.signal.aborted && this.failures.has(key)) {
       await this.pause(lateRetryMs);
       if (this.closing.signal.aborted) return;
-      await worker.start().then(
-        () => this.failures.delete(key),
-        (error: Error) => this.failures.set(key, error),
-      );
+      try {
+        await worker.start();
+        await this.registry.add(agent);
+        this.failures.delete(key);
+      } catch (error) {
+        this.failures.set(key, error as Error);
+      }
     }
   }
 
   private pause(ms: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = this.clock.after(ms, resolve);
-    this.closing.signal.addEventListener("abort", () => resolve(), { once: true });
-    return promise.finally(() => timer.cancel());
+    const stop = (): void => resolve();
+    this.closing.signal.addEventListener("abort", stop);
+    return promise.finally(() => {
+      timer.cancel();
+      this.closing.signal.removeEventListener("abort", stop);
+    });
   }
 
   private healthOf(key: string): AgentHealth {
@@ -369,6 +388,7 @@ export class Swarm implements AsyncDisposable {
   private async queueStatus(name: string): Promise<QueueStatus> {
     const [queue_name, routing_key] = [queueName(name), routingKey(name)];
     try {
+      assertName("an agent", name);
       const status = await this.bus.queueStatus(queue_name);
       if (!status) throw new Error(`there is no queue '${queue_name}'`);
       const { ready: message_count, consumers: consumer_count } = status;
@@ -406,6 +426,7 @@ export class Swarm implements AsyncDisposable {
   }
 
   private taskFor(name: string): Task {
+    assertName("an agent", name);
     const key = normalised(name);
     const known = this.others.get(key);
     if (known !== undefined) return known;

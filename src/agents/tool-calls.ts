@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import {
   CancelledError,
   ConnectionLostError,
@@ -5,12 +6,14 @@ import {
   ShutdownError,
   UnknownOutcomeError,
   UnroutableError,
+  validate,
+  ValidationError,
   type StepTools,
 } from "../tasks/index.ts";
 import type { AskTool } from "./agent.ts";
 import { approvalIdOf } from "./approvals.ts";
 import type { PendingCall } from "./conversation.ts";
-import type { Entry, Variables } from "./entries.ts";
+import type { Entry, Limits, Variables } from "./entries.ts";
 import { handoffName } from "./handoff.ts";
 import type { AnyTool } from "./tool.ts";
 import type { TurnParts } from "./turn.ts";
@@ -82,16 +85,34 @@ export class ToolCalls {
     const { conversation, agent: own } = this.parts;
     const known =
       conversation.asked(callId) ?? conversation.pendingCalls.find(({ id }) => id === callId)?.asked;
-    const child = known?.conversation ?? `${conversation.id}/${callId}`;
+    const child = known?.conversation ?? childOf(conversation.id, callId);
     if (known === undefined)
       await this.commit([{ kind: "asked", turn: this.turn, callId, agent, conversation: child, text }]);
-    const { limits, contextVariables } = conversation;
+    const { contextVariables, turnsLeft, limits, handoffs, usage, usd } = conversation;
+    // What is left is for both: who asks in a circle comes to an end.
+    const left: Limits = {
+      ...limits,
+      maxTurns: turnsLeft,
+      maxHandoffs: limits.maxHandoffs - handoffs,
+      ...(limits.tokens !== undefined && {
+        tokens: Math.max(0, limits.tokens - usage.inputTokens - usage.outputTokens),
+      }),
+      ...(limits.usd !== undefined && { usd: Math.max(0, limits.usd - usd) }),
+    };
     const asker = { conversation: conversation.id, agent: own.name, callId };
     const messages = [{ role: "user" as const, name: own.name, content: text }];
     try {
       await this.parts.send(
         agent,
-        { kind: "message", conversation: child, messages, contextVariables, limits, asker, from: own.name },
+        {
+          kind: "message",
+          conversation: child,
+          messages,
+          contextVariables,
+          limits: left,
+          asker,
+          from: own.name,
+        },
         { id: `${child}:message` },
       );
     } catch (error) {
@@ -122,7 +143,7 @@ export class ToolCalls {
     if (tool === undefined) return this.execute(call);
     if ("asks" in tool) return this.askedBy(call, tool as AskTool);
     const { approval } = call;
-    if (approval?.approved === false) {
+    if (approval?.approved !== undefined && !approval.approved) {
       return failed(`A person has refused this call${approval.reason ? `: ${approval.reason}` : "."}`);
     }
     if (approval === undefined && (await this.needsApproval(call, tool))) {
@@ -250,6 +271,15 @@ export class ToolCalls {
   }
 }
 
+/** As long however deep: ids are parts of message ids, which have 255 bytes. */
+function childOf(conversation: string, callId: string): string {
+  const [root] = conversation.split("/");
+  const path = createHash("sha256")
+    .update(JSON.stringify([conversation, callId]))
+    .digest("hex");
+  return `${root}/${path.slice(0, 32)}`;
+}
+
 const notOfTheTool = [Retry, UnknownOutcomeError, ConnectionLostError, CancelledError, ShutdownError];
 
 type Read = { readonly value: unknown } | { readonly wrong: string };
@@ -265,14 +295,12 @@ function parsed({ name, arguments: text }: PendingCall): Read {
 async function readInput(call: PendingCall, schema: AnyTool["inputSchema"]): Promise<Read> {
   const input = parsed(call);
   if ("wrong" in input || schema === undefined) return input;
-  const result = await schema["~standard"].validate(input.value);
-  if (result.issues === undefined) return { value: result.value };
-  const issues = result.issues.map(({ path = [], message }) =>
-    [path.map((part) => String(typeof part === "object" ? part.key : part)).join("."), message]
-      .filter((part) => part !== "")
-      .join(": "),
-  );
-  return { wrong: `The arguments of '${call.name}' are not as they must be: ${issues.join("; ")}` };
+  try {
+    return { value: await validate(schema, input.value, `arguments of '${call.name}'`) };
+  } catch (error) {
+    if (error instanceof ValidationError) return { wrong: `They are not as they must be: ${error.message}` };
+    throw error;
+  }
 }
 
 function failed(content: string): Outcome {

@@ -102,7 +102,10 @@ export class Turn {
   private async finishCalls(): Promise<boolean> {
     await this.calls.run();
     const { conversation, agent } = this.parts;
-    if (conversation.isWaiting) return false;
+    if (conversation.isWaiting) {
+      await this.park();
+      return false;
+    }
     const [handoff, ...others] = this.calls.handoffs();
     if (handoff === undefined) return true;
     const to = handoffName(agent, handoff.name)!;
@@ -114,16 +117,23 @@ export class Turn {
     return false;
   }
 
+  /** As the turn's last act: what was waited for may have come meanwhile. */
+  private async park(): Promise<void> {
+    await this.commit((now) => [
+      now.isWaiting ? { kind: "parked", turn: this.turn } : this.next(this.parts.agent.name),
+    ]);
+  }
+
   private async handOff(before: readonly Entry[], to: string): Promise<void> {
+    await this.commit(() => [...before, ...this.handedOver(to)]);
+  }
+
+  private handedOver(to: string): Entry[] {
     const { conversation, agent } = this.parts;
     const { handoffs, limits } = conversation;
-    const entries: Entry[] = [...before, { kind: "handoff", turn: this.turn, from: agent.name, to }];
-    if (handoffs >= limits.maxHandoffs) {
-      const reason = `handed over more than ${limits.maxHandoffs} times`;
-      await this.commit(() => [...entries, this.done("handoff-loop", "", reason)]);
-    } else {
-      await this.commit(() => [...entries, this.next(to)]);
-    }
+    const handoff: Entry = { kind: "handoff", turn: this.turn, from: agent.name, to };
+    if (handoffs < limits.maxHandoffs) return [handoff, this.next(to)];
+    return [handoff, this.done("handoff-loop", "", `handed over more than ${limits.maxHandoffs} times`)];
   }
 
   private async askModel(): Promise<void> {
@@ -158,7 +168,7 @@ export class Turn {
         onText: (delta) => deltas.add(delta),
       };
       reply = await scope.run(`chat ${model.name}`, { kind: "client", attributes }, async (span) => {
-        const answer = await model.step(request);
+        const answer = await watch.race(model.step(request));
         span.set({
           "gen_ai.usage.input_tokens": answer.usage.inputTokens,
           "gen_ai.usage.output_tokens": answer.usage.outputTokens,
@@ -166,24 +176,32 @@ export class Turn {
         return answer;
       });
     } catch (error) {
-      if (watch.hasEnded) throw new Superseded();
+      if (watch.hasEnded) return this.ended();
       throw error instanceof ModelError ? asTaskError(error) : error;
     } finally {
       watch.stop();
       await deltas.close();
     }
     const { text, toolCalls, usage } = reply;
-    await this.commit(() => [
-      {
-        kind: "reply",
-        turn: this.turn,
-        agent: agent.name,
-        text,
-        toolCalls,
-        usage,
-        usd: costOf(model.name, usage, prices),
-      },
-    ]);
+    await this.say({
+      kind: "reply",
+      turn: this.turn,
+      agent: agent.name,
+      text,
+      toolCalls,
+      usage,
+      usd: costOf(model.name, usage, prices),
+    });
+  }
+
+  /** A turn has one reply, whoever was first. @throws Superseded */
+  private async say(reply: Entry, after?: (now: Conversation) => readonly Entry[]): Promise<void> {
+    let isFirst = true;
+    await this.commit((now) => {
+      isFirst = now.repliedTurn !== this.turn;
+      return isFirst ? [reply, ...(after?.(now) ?? [])] : [];
+    });
+    if (!isFirst) throw new Superseded();
   }
 
   private async runHandler(): Promise<void> {
@@ -193,7 +211,7 @@ export class Turn {
     let reply: AgentReply;
     try {
       const last = conversation.messages.findLast((message) => isSaid(message, agent));
-      const answered = await agent.options.handler!(
+      const handling = agent.options.handler!(
         {
           content: last?.content ?? "",
           messages: [...conversation.messages],
@@ -206,16 +224,20 @@ export class Turn {
         },
         { signal: watch.signal, log: task.log, step: this.handlerStep(), ask: this.handlerAsk(asking) },
       );
+      const answered = await watch.race(Promise.resolve(handling));
       reply = typeof answered === "string" ? { content: answered } : (answered ?? {});
     } catch (error) {
-      if (watch.hasEnded) throw new Superseded();
-      if (error instanceof Waiting) return;
-      throw error;
+      if (watch.hasEnded) return this.ended();
+      if (!(error instanceof Waiting)) throw error;
+      reply = {};
     } finally {
       watch.stop();
-      // It may have asked several at once: all of them must be recorded and sent before the turn is over.
-      await Promise.allSettled(asking);
     }
+    // It may have asked several at once: all of them must be recorded and sent before the turn is over. What a handler has made of an
+    // answer that is still to come does not count.
+    const asked = await Promise.allSettled(asking);
+    if (asked.some((answer) => answer.status === "rejected" && answer.reason instanceof Waiting))
+      return this.park();
     const { content = "", contextVariables, handoff } = reply;
     const said: Entry = {
       kind: "reply",
@@ -226,8 +248,7 @@ export class Turn {
       usage: noUsage,
       contextVariables,
     };
-    if (handoff === undefined) await this.commit(() => [said]);
-    else await this.handOff([said], nameOf(handoff));
+    await this.say(said, () => (handoff === undefined ? [] : this.handedOver(nameOf(handoff))));
   }
 
   private handlerStep(): TaskContext["step"] {
@@ -242,8 +263,10 @@ export class Turn {
 
   private handlerAsk(asking: Promise<string>[]): (agent: Agent | string, text: string) => Promise<string> {
     return (agent, text) => {
-      const answer = this.askOnce(`ask:${this.parts.conversation.firstTurn}:${asking.length}`, agent, text);
+      const answer = this.askOnce(`ask:${this.parts.conversation.inputTurn}:${asking.length}`, agent, text);
       asking.push(answer);
+      // Told where it is awaited, if it is.
+      answer.catch(() => {});
       return answer;
     };
   }
@@ -347,6 +370,13 @@ export class Turn {
     return undefined;
   }
 
+  /** The run has ended while the turn was at work. */
+  private async ended(): Promise<void> {
+    const limit = this.limitReached();
+    if (limit?.[0] !== "timeout") throw new Superseded();
+    await this.end(...limit);
+  }
+
   private async restarted(): Promise<void> {
     const { attempt } = this.parts.task;
     if (attempt > 1) await this.commit(() => [{ kind: "turn-restarted", turn: this.turn, attempt }]);
@@ -377,7 +407,10 @@ export class Turn {
     const { log, conversation } = this.parts;
     let isCurrent = true;
     await log.commit(conversation, (now) => {
-      isCurrent = now.turn === this.turn && (now.status === "running" || now.status === "waiting");
+      isCurrent =
+        now.turn === this.turn &&
+        now.attempt <= this.parts.task.attempt &&
+        (now.status === "running" || now.status === "waiting");
       return isCurrent ? decide(now) : undefined;
     });
     if (!isCurrent) throw new Superseded();

@@ -1,4 +1,4 @@
-import type { Schema } from "../tasks/index.ts";
+import { validate, ValidationError, type Schema } from "../tasks/index.ts";
 
 /** What is wrong with a text that should be JSON of the schema; undefined when nothing is. */
 export async function validateOutput(
@@ -12,12 +12,11 @@ export async function validateOutput(
   } catch (error) {
     return { by, reason: `it is no JSON (${(error as Error).message}).` };
   }
-  const { issues } = await schema["~standard"].validate(value);
-  if (issues === undefined) return undefined;
-  const where = issues.map(({ path = [], message }) =>
-    [path.map((part) => (typeof part === "object" ? String(part.key) : String(part))).join("."), message]
-      .filter((part) => part !== "")
-      .join(": "),
-  );
-  return { by, reason: `${where.join("; ")}.` };
+  try {
+    await validate(schema, value, "it");
+    return undefined;
+  } catch (error) {
+    if (error instanceof ValidationError) return { by, reason: `${error.message}.` };
+    throw error;
+  }
 }

@@ -342,6 +342,7 @@ export class Channel {
 
   private request(method: Method): Promise<Answer> {
     return new Promise((resolve, reject) => {
+      // Throws, and is not asked then, when a name is too long.
       this.link.writer.method(this.number, method);
       this.requests.push({ id: method.id, resolve, reject });
     });

@@ -54,7 +54,8 @@ export class Connection {
         return await link.openChannel();
       } catch (error) {
         if (!(error instanceof InterruptedError)) throw error;
-        await link.ended;
+        // The channel alone may have been closed.
+        if (!link.isOpen) await link.ended;
       }
     }
   }

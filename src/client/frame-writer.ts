@@ -18,6 +18,8 @@ const aroundPayload = 8;
 /**
  * Frames gather here, and all that came in one turn of the event loop go out in one write: a sender that made a write of each
  * message would spend most of its time in system calls (see docs/benchmarks.md, tasks).
+ *
+ * What it is given may throw a RangeError, for names of more than 255 bytes: nothing of it is sent then.
  */
 export class FrameWriter {
   frameMax = 4096;
@@ -37,7 +39,7 @@ export class FrameWriter {
     this.frame(FrameType.Heartbeat, 0, () => {});
   }
 
-  /** A `basic.publish` with its content. @throws RangeError when a name is longer than 255 bytes; nothing is sent then. */
+  /** A `basic.publish` with its content. */
   publish(channel: number, { exchange, routingKey, mandatory, properties, body }: Publication): void {
     const before = this.writer.length;
     try {
@@ -70,10 +72,17 @@ export class FrameWriter {
 
   private frame(type: number, channel: number, payload: (writer: ByteWriter) => void): void {
     const { writer } = this;
-    writer.octet(type);
-    writer.short(channel);
-    writer.lengthPrefixed(() => payload(writer));
-    writer.octet(frameEnd);
+    const before = writer.length;
+    try {
+      writer.octet(type);
+      writer.short(channel);
+      writer.lengthPrefixed(() => payload(writer));
+      writer.octet(frameEnd);
+    } catch (error) {
+      // Half a frame would end the connection, for everybody on it.
+      writer.length = before;
+      throw error;
+    }
     if (this.isScheduled) return;
     this.isScheduled = true;
     setImmediate(() => {

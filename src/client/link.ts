@@ -1,7 +1,15 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { connect as connectTls, type ConnectionOptions as TlsOptions } from "node:tls";
-import { ByteReader, FrameType, MethodId, readMethod, type FieldTable, type Method } from "../wire/index.ts";
+import {
+  ByteReader,
+  frameMinSize,
+  FrameType,
+  MethodId,
+  readMethod,
+  type FieldTable,
+  type Method,
+} from "../wire/index.ts";
 import { Channel, type ChannelLink } from "./channel.ts";
 import { InterruptedError, RefusedError } from "./errors.ts";
 import { FrameParser } from "./frame-parser.ts";
@@ -94,7 +102,7 @@ export class Link implements ChannelLink {
   }
 
   async openChannel(): Promise<Channel> {
-    if (this.socket.destroyed || this.isClosing) throw new InterruptedError("the connection is closed");
+    if (!this.isOpen) throw new InterruptedError("the connection is closed");
     const channel = new Channel(this.freeNumber(), this);
     this.channels.set(channel.number, channel);
     await channel.open();
@@ -103,6 +111,10 @@ export class Link implements ChannelLink {
 
   release({ number }: Channel): void {
     this.channels.delete(number);
+  }
+
+  get isOpen(): boolean {
+    return !this.socket.destroyed && !this.isClosing;
   }
 
   /** Sends all that was written, then says goodbye and waits for the answer. Closing twice is fine. */
@@ -146,6 +158,8 @@ export class Link implements ChannelLink {
     const heartbeat = agreed(tune.heartbeat, options.heartbeat);
     this.channelMax = agreed(tune.channelMax, options.channelMax);
     this.writer.frameMax = agreed(tune.frameMax, frameMax);
+    if (this.writer.frameMax < frameMinSize)
+      throw new Error(`the broker wants frames of ${tune.frameMax} bytes; it must take ${frameMinSize}`);
     this.parser.maxPayload = this.writer.frameMax - 8;
     this.sendNow({
       id: MethodId.ConnectionTuneOk,

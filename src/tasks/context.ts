@@ -34,6 +34,8 @@ export interface Context {
   readonly type: string;
   /** From 1. Where there is state, attempts that ended with their worker are counted. */
   readonly attempt: number;
+  /** The broker has delivered it before, to a worker that has not finished it. That need not have counted as an attempt. */
+  readonly redelivered: boolean;
   /** Aborted when the attempt has timed out, the task was cancelled, the worker stops or has lost its connection; with the reason. */
   readonly signal: AbortSignal;
   /** The message's headers. */

@@ -40,6 +40,8 @@ export interface TaskMessage {
   readonly firstSeenMs: number;
   readonly errors: readonly AttemptError[];
   readonly replyTo: string | undefined;
+  /** It was delivered before, to somebody who has not acknowledged it. */
+  readonly redelivered: boolean;
   /** All headers, ours and others'. */
   readonly headers: Readonly<Record<string, unknown>>;
 }
@@ -80,6 +82,7 @@ export function decodeTask(message: IncomingMessage, nowMs: number, untyped?: Un
     firstSeenMs: positive(headers[Header.firstSeen]) ?? message.timestampMs ?? nowMs,
     errors: decodeErrors(headers[Header.errors]),
     replyTo: message.replyTo,
+    redelivered: message.redelivered,
     headers,
   };
 }

@@ -18,6 +18,7 @@ export class TaskContext implements Context {
   readonly taskId: string;
   readonly type: string;
   readonly attempt: number;
+  readonly redelivered: boolean;
   private readonly parts: AttemptParts;
   private readonly makeSignal: () => AbortSignal;
   private readonly children = new Map<string, number>();
@@ -29,6 +30,7 @@ export class TaskContext implements Context {
     this.taskId = parts.message.id;
     this.type = parts.message.type;
     this.attempt = parts.attempt;
+    this.redelivered = parts.message.redelivered;
   }
 
   get signal(): AbortSignal {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { expect, inject, onTestFinished, test } from "vitest";
 import { Swarm } from "../../src/agents/index.ts";
 import { connect, type ConnectOptions } from "../../src/tasks/index.ts";
+import { selectedBrokers } from "../support/broker-selection.ts";
 import { dataDirectory } from "../support/data-directory.ts";
 import { startPostgres } from "../support/postgres.ts";
 import type { Program } from "../support/program.ts";
@@ -24,7 +25,11 @@ const places: Record<string, () => Promise<Place>> = {
   },
 };
 
-test.each(Object.keys(places))(
+const selected = Object.keys(places).filter((place) =>
+  selectedBrokers.includes(place.includes("RabbitMQ") ? "rabbitmq" : "warren"),
+);
+
+test.each(selected)(
   "a1 a9 a13 a14 a16 a18 three processes, one agent each: a handoff and an answer, through a crash, and an end without leaks %s",
   async (where) => {
     const { target, options } = await places[where]();

@@ -160,7 +160,7 @@ describeEachBackend(
       const results = result.content.split("|");
       expect(results[0]).toBe('{"item":"lamp","count":3}');
       expect(results[1]).toBe("done");
-      expect(results[2]).toMatch(/arguments of 'order' are not as they must be: count: /);
+      expect(results[2]).toMatch(/not as they must be: arguments of 'order': count: /);
       expect(results[3]).toMatch(/arguments of 'order' are no JSON/);
       expect(results[4]).toMatch(/There is no tool 'nothing'. There are: stock, order, broken/);
       expect(results[5]).toBe("The tool failed: out of order");

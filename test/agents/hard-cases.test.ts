@@ -1,0 +1,245 @@
+/** What went wrong once, or would without anybody noticing. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
+import {
+  Agent,
+  scripted,
+  Swarm,
+  tool,
+  type AgentHandler,
+  type AgentOptions,
+  type RunEvent,
+  type SwarmOptions,
+} from "../../src/agents/index.ts";
+import { connect, type Bus } from "../../src/tasks/index.ts";
+import { eventually } from "../support/eventually.ts";
+
+let bus: Bus;
+beforeEach(async () => {
+  bus = await connect("embedded::memory:");
+  onTestFinished(() => bus.close());
+});
+
+function swarmOf(agents: Agent[], options: SwarmOptions = {}): Promise<Swarm> {
+  return new Swarm(bus, { agents, ...options }).start();
+}
+
+function coded(name: string, handler: AgentHandler, more: Partial<AgentOptions> = {}): Agent {
+  return new Agent({ name, handler, retry: { delay: 10, jitter: "none" }, ...more });
+}
+
+async function eventsOf(run: AsyncIterable<RunEvent>): Promise<RunEvent[]> {
+  const events: RunEvent[] = [];
+  for await (const event of run) events.push(event);
+  return events;
+}
+
+test("an approval that comes while the turn is still at work does not begin a second one beside it", async () => {
+  const gate = Promise.withResolvers<void>();
+  const slow = vi.fn<() => Promise<string>>(async () => {
+    await gate.promise;
+    return "done";
+  });
+  const agent = new Agent({
+    name: "Payer",
+    concurrency: 2,
+    model: scripted([{ toolCalls: [{ name: "pay" }, { name: "slow" }] }, "Done."]),
+    tools: {
+      pay: tool({ description: "", effect: "once", needsApproval: true, execute: () => "paid" }),
+      slow: tool({ description: "", effect: "once", execute: slow }),
+    },
+  });
+  const swarm = await swarmOf([agent]);
+  const run = swarm.run(agent, "Go");
+  const approval = await eventually(async () => (await swarm.approvals.list()).at(0));
+  await vi.waitFor(() => expect(slow).toHaveBeenCalled());
+  await swarm.approvals.resolve(approval.id, { approved: true });
+  await eventually(async () => {
+    for await (const event of run) if (event.type === "approval-resolved") return true;
+    return undefined;
+  });
+  gate.resolve();
+  expect((await run).content).toBe("Done.");
+  expect(slow).toHaveBeenCalledTimes(1);
+});
+
+test("two that take the same turn have one reply, and its calls are made once", async () => {
+  const gate = Promise.withResolvers<void>();
+  const called = vi.fn<() => string>(() => "done");
+  let asked = 0;
+  const agent = new Agent({
+    name: "Twice",
+    concurrency: 2,
+    model: scripted([
+      async ({ messages }) => {
+        asked++;
+        await gate.promise;
+        return messages.length > 1 ? "Done." : { toolCalls: [{ name: "call", id: `call_${asked}` }] };
+      },
+    ]),
+    tools: { call: tool({ description: "", execute: called }) },
+  });
+  const swarm = await swarmOf([agent]);
+  const run = swarm.run(agent, "Go");
+  await vi.waitFor(() => expect(asked).toBe(1));
+  await bus.publish({
+    exchange: "agent_exchange",
+    routingKey: "agent.twice",
+    body: { kind: "turn", turn: 1, routing: { conversation: run.conversation } },
+  });
+  await vi.waitFor(() => expect(asked).toBe(2));
+  gate.resolve();
+  expect((await run).content).toBe("Done.");
+  const replies = (await eventsOf(run)).filter(({ type }) => type === "reply");
+  expect(replies).toHaveLength(2);
+  expect(called).toHaveBeenCalledTimes(1);
+});
+
+test("a handler that catches what parks it does not answer before the answer is there", async () => {
+  const b = coded("B", () => "from B");
+  const a = coded("A", async (_, { ask }) => {
+    try {
+      return await ask("B", "q");
+    } catch {
+      return "B is not available";
+    }
+  });
+  const swarm = await swarmOf([a, b]);
+  const run = swarm.run(a, "Go");
+  expect((await run).content).toBe("from B");
+  expect((await eventsOf(run)).filter(({ type }) => type === "reply")).toHaveLength(1);
+});
+
+test("a handler may await an answer later, and do steps at once", async () => {
+  const b = coded("B", ({ content }) => content);
+  const a = coded("A", async (_, { ask, step }) => {
+    const later = ask("B", "b");
+    const [one, two] = await Promise.all([step("one", () => "1"), step("two", () => "2")]);
+    return `${one}${two}${await later}`;
+  });
+  const swarm = await swarmOf([a, b]);
+  expect(await swarm.ask(a, "Go")).toBe("12b");
+});
+
+test("what is said while a handler waits does not change what it was asked", async () => {
+  const gate = Promise.withResolvers<void>();
+  const adder = coded("Adder", async ({ content }) => {
+    if (content === "21+21") await gate.promise;
+    return String(content.split("+").reduce((sum, part) => sum + Number(part), 0));
+  });
+  const doubler = coded("Doubler", async ({ content }, { ask }) => {
+    return `${content} doubled is ${await ask("Adder", `${content}+${content}`)}`;
+  });
+  const swarm = await swarmOf([adder, doubler]);
+  const run = swarm.run(doubler, "21");
+  await eventually(async () => {
+    for await (const event of run) if (event.type === "asked") return true;
+    return undefined;
+  });
+  const second = swarm.run(doubler, { messages: "5", conversation: run.conversation });
+  await second.sent;
+  await sleep(100);
+  gate.resolve();
+  await second;
+  const said = (await swarm.history(run.conversation)).map(({ content }) => content);
+  expect(said).toEqual(["21", "21 doubled is 42", "5", "5 doubled is 10"]);
+});
+
+test.each([
+  { content: "x", asker: null },
+  { kind: "answer", answer: { callId: 7 } },
+  { kind: "approval", approval: { approvalId: "x", approved: null } },
+  { kind: "turn", turn: "one" },
+  { kind: "end", end: 5 },
+  { content: "x", routing: { conversation: "zero\0byte" } },
+])("a message of others that makes no sense is a dead letter, and the agent goes on: %j", async (body) => {
+  const agent = coded("Echo", ({ content }) => content, { retry: false });
+  const swarm = await swarmOf([agent]);
+  await bus.publish({ exchange: "agent_exchange", routingKey: "agent.echo", body });
+  const letters = bus.deadLetters("agent_echo_queue");
+  await vi.waitFor(async () => expect(await letters.count()).toBe(1), { timeout: 5_000 });
+  expect(await swarm.ask(agent, "still here")).toBe("still here");
+});
+
+test("limits of others that make no sense are none, and ours hold", async () => {
+  const again: AgentHandler = () => ({ handoff: "Again" });
+  const swarm = await swarmOf([coded("Again", again)]);
+  await bus.publish({
+    exchange: "agent_exchange",
+    routingKey: "agent.again",
+    body: {
+      content: "x",
+      limits: { maxTurns: "many", maxHandoffs: null },
+      routing: { conversation: "endless" },
+    },
+  });
+  expect(await swarm.follow("endless")).toMatchObject({ outcome: "max-turns" });
+});
+
+test("agents that ask each other for ever come to an end", async () => {
+  const asks =
+    (other: string): AgentHandler =>
+    (_, { ask }) =>
+      ask(other, "and you?");
+  const swarm = await swarmOf([
+    coded("Ping", asks("Pong"), { retry: false }),
+    coded("Pong", asks("Ping"), { retry: false }),
+  ]);
+  const { outcome, reason } = await swarm.run("Ping", "Go");
+  expect(outcome).toBe("failed");
+  expect(reason).toMatch(/gave no answer/);
+});
+
+test("a name that is too long is an error, and nobody else suffers", async () => {
+  const agent = coded("Echo", ({ content }) => content);
+  const swarm = await swarmOf([agent]);
+  const name = "x".repeat(300);
+  expect((await swarm.debugQueues([name]))[name]).toMatchObject({ status: "error" });
+  await expect(bus.queueStatus(name)).rejects.toThrow(/at most 255 bytes/);
+  await expect(swarm.run(name, "Hello?")).rejects.toThrow(/cannot be the name of an agent/);
+  expect(await swarm.ask(agent, "still here")).toBe("still here");
+});
+
+test("a run whose time is over ends, where nobody takes it and where a handler does not look", async () => {
+  const off = coded("Off", () => "never");
+  const swarm = await swarmOf([off]);
+  await swarm.close();
+  expect(await swarm.run(off, { messages: "q", timeout: 200 })).toMatchObject({ outcome: "timeout" });
+  const deaf = coded("Deaf", () => new Promise<never>(() => {}));
+  const other = await swarmOf([deaf]);
+  expect(await other.run(deaf, { messages: "q", timeout: 200 })).toMatchObject({
+    outcome: "timeout",
+    reason: "it took longer than it may",
+  });
+});
+
+test("what is cancelled before an agent has taken it is not done", async () => {
+  const handler = vi.fn<AgentHandler>(() => "done");
+  const agent = coded("Late", handler);
+  const swarm = await swarmOf([agent]);
+  await swarm.close();
+  const conversation = await swarm.tell(agent, "Go", { priority: 0 });
+  await swarm.cancel(conversation);
+  await swarmOf([agent]);
+  expect(await swarm.follow(conversation)).toMatchObject({ outcome: "cancelled" });
+  expect(handler).not.toHaveBeenCalled();
+});
+
+test("a turn that was handed back after it was recorded, and before the next was published, goes on", async () => {
+  const b = coded("B", () => "from B");
+  const a = coded("A", () => ({ handoff: "B" }));
+  const { transport } = bus["parts"];
+  const publish = transport.publish.bind(transport);
+  let isBroken = false;
+  // Neither the next turn nor the copy for another attempt can be published.
+  transport.publish = async (message, signal) => {
+    if (message.queue === "agent_b_queue") isBroken = true;
+    if (isBroken) throw new Error("the broker takes nothing");
+    return publish(message, signal);
+  };
+  const swarm = await swarmOf([a, b]);
+  const run = swarm.run(a, "Go");
+  await vi.waitFor(() => expect(isBroken).toBe(true), { timeout: 5_000 });
+  transport.publish = publish;
+  expect((await run).content).toBe("from B");
+});
