@@ -1,4 +1,5 @@
 /** Clients of an embedded broker. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { Connection } from "rabbitmq-client";
 import { onTestFinished } from "vitest";
 
@@ -30,12 +31,15 @@ export async function publishNumbers(socketPath: string, queue: string): Promise
   const publisher = connection.createPublisher({ confirm: true });
   let confirmed = 0;
   const stopping = new AbortController();
+  // A test that has failed does not stop it, and its connection is gone then.
+  onTestFinished(() => stopping.abort());
   let awaited: { at: number; resolve: () => void } | undefined;
   const publishing = (async () => {
     while (!stopping.signal.aborted) {
       try {
         await publisher.send({ routingKey: queue, durable: true, mandatory: true }, String(confirmed));
       } catch {
+        await sleep(10);
         continue;
       }
       confirmed++;
