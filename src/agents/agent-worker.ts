@@ -14,14 +14,13 @@ import type { ConversationLog } from "./conversation-log.ts";
 import { decodeDelivery, encodeDelivery, type AgentDelivery, type MessageDelivery } from "./delivery.ts";
 import type { Entry, Limits, Outcome } from "./entries.ts";
 import type { Prices } from "./model.ts";
-import { normalised, queueName, routingKey, topicKey } from "./names.ts";
+import { queueName, routingKey, topicKey } from "./names.ts";
 import type { Scope, Tracing } from "./tracing.ts";
 import { Turn } from "./turn.ts";
 
 export interface AgentWorkerParts {
   readonly bus: Bus;
   readonly agent: Agent;
-  readonly exchange: string;
   readonly log: ConversationLog;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -306,9 +305,4 @@ function limitsWithin(own: Limits, asked: Partial<Limits> = {}): Limits {
 
 function turnDelivery({ id, turn }: Conversation): AgentDelivery {
   return { kind: "turn", conversation: id, turn };
-}
-
-/** Two agents of one name, as queues see it. */
-export function isSameAgent(a: string, b: string): boolean {
-  return normalised(a) === normalised(b);
 }

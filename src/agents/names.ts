@@ -3,6 +3,11 @@ export function normalised(name: string): string {
   return name.trim().toLowerCase().replaceAll(/\s+/g, "_");
 }
 
+/** Two agents of one name, as queues see it. */
+export function isSameAgent(a: string, b: string): boolean {
+  return normalised(a) === normalised(b);
+}
+
 /** `agent_{name}_queue` */
 export function queueName(agent: string): string {
   return `agent_${normalised(agent)}_queue`;

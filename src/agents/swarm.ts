@@ -2,14 +2,14 @@ import { randomUUID } from "node:crypto";
 import type { Clock, Logger } from "../base/index.ts";
 import { CapabilityError, type Bus, type Task } from "../tasks/index.ts";
 import { nameOf, type Agent } from "./agent.ts";
-import { agentTask, AgentWorker, isSameAgent } from "./agent-worker.ts";
+import { agentTask, AgentWorker } from "./agent-worker.ts";
 import { Approvals } from "./approvals.ts";
 import { ConversationLog } from "./conversation-log.ts";
 import { encodeDelivery, type AgentDelivery, type MessageDelivery } from "./delivery.ts";
 import type { Limits, Outcome, Variables } from "./entries.ts";
 import type { ChatMessage } from "./message.ts";
 import type { Prices } from "./model.ts";
-import { assertName, normalised, queueName, routingKey, topicKey } from "./names.ts";
+import { assertName, isSameAgent, normalised, queueName, routingKey, topicKey } from "./names.ts";
 import { Registry, type KnownAgent } from "./registry.ts";
 import { Run } from "./run.ts";
 import { loadTracing, type Tracing } from "./tracing.ts";
@@ -141,7 +141,6 @@ export class Swarm implements AsyncDisposable {
     const worker = new AgentWorker({
       bus,
       agent,
-      exchange,
       log,
       clock,
       logger,

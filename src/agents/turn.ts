@@ -113,7 +113,7 @@ export class Turn {
       this.calls.result(handoff, JSON.stringify({ assistant: to })),
       ...others.map((call) => this.calls.result(call, "Only one handoff at a time is possible.", true)),
     ];
-    await this.handOff(results, to);
+    await this.commit(() => [...results, ...this.handedOver(to)]);
     return false;
   }
 
@@ -122,10 +122,6 @@ export class Turn {
     await this.commit((now) => [
       now.isWaiting ? { kind: "parked", turn: this.turn } : this.next(this.parts.agent.name),
     ]);
-  }
-
-  private async handOff(before: readonly Entry[], to: string): Promise<void> {
-    await this.commit(() => [...before, ...this.handedOver(to)]);
   }
 
   private handedOver(to: string): Entry[] {
