@@ -3,6 +3,7 @@ import { DatabaseSync, type SQLInputValue } from "node:sqlite";
 import { StateError } from "./errors.ts";
 import { lend } from "./lent-transaction.ts";
 import type { Operation } from "./operation.ts";
+import { BegunFile } from "./sqlite/begun-file.ts";
 import { OtherWriters } from "./sqlite/other-writers.ts";
 import { prepareSchema } from "./sqlite/schema.ts";
 import { pruneSlice } from "./sqlite/prune.ts";
@@ -35,9 +36,13 @@ export interface SqliteOptions {
 /** @throws StateError when the file cannot be used. */
 export async function openSqliteStore({ file, busyTimeoutMs = 5000 }: SqliteOptions): Promise<StateStore> {
   const database = await openDatabase(file, busyTimeoutMs);
-  // In memory there is nothing to sync.
-  const wal = new WalSync(database.location() ?? undefined);
-  return new Store(new SqliteDatabase(database, wal, busyTimeoutMs));
+  // In memory there is nothing to sync, and nothing outlives the process.
+  const path = database.location() ?? undefined;
+  const wal = new WalSync(path);
+  const begunFile = path === undefined ? undefined : new BegunFile(path);
+  const opened = new SqliteDatabase(database, wal, begunFile, busyTimeoutMs);
+  await opened.takeAbandoned();
+  return new Store(opened);
 }
 
 async function openDatabase(file: string, busyTimeoutMs: number): Promise<DatabaseSync> {
@@ -78,19 +83,33 @@ class SqliteDatabase implements StateDatabase {
   readonly kind = "sqlite";
   private readonly database: DatabaseSync;
   private readonly wal: WalSync;
+  private readonly begunFile: BegunFile | undefined;
   private readonly rows: SqliteRows;
   private readonly reads: SqliteReads;
   private readonly transactions: Transactions;
   private readonly others: OtherWriters;
   private closing: Promise<void> | undefined;
 
-  constructor(database: DatabaseSync, wal: WalSync, busyTimeoutMs: number) {
+  constructor(database: DatabaseSync, wal: WalSync, begunFile: BegunFile | undefined, busyTimeoutMs: number) {
     this.database = database;
     this.wal = wal;
+    this.begunFile = begunFile;
     this.rows = new SqliteRows(database);
     this.reads = new SqliteReads(database, busyTimeoutMs);
-    this.transactions = new Transactions(database, this.rows, wal, busyTimeoutMs);
+    this.transactions = new Transactions(database, this.rows, wal, begunFile, busyTimeoutMs);
     this.others = new OtherWriters(() => this.reads.dataVersion());
+  }
+
+  /** What processes have begun that are gone, and could not write any more. */
+  async takeAbandoned(): Promise<void> {
+    if (this.begunFile === undefined) return;
+    const abandoned = this.begunFile.abandoned(Date.now());
+    const { tasks } = abandoned;
+    if (tasks.length > 0) {
+      const run = (): void => this.rows.writeBegun(tasks);
+      await this.transactions.execute({ touches: {}, isLasting: false, run });
+    }
+    abandoned.remove();
   }
 
   async execute<T>(operation: Operation<T>): Promise<T> {
@@ -119,22 +138,22 @@ class SqliteDatabase implements StateDatabase {
   }
 
   async get(id: string): Promise<TaskRecord | undefined> {
-    this.assertOpen();
+    await this.readable();
     return this.reads.task(id);
   }
 
   async list(filter: TaskFilter & { limit: number }): Promise<TaskRecord[]> {
-    this.assertOpen();
+    await this.readable();
     return this.reads.list(filter);
   }
 
   async counts(queue: string, sinceMs: number): Promise<{ active: number; finishedSince: number }> {
-    this.assertOpen();
+    await this.readable();
     return this.reads.counts(queue, sinceMs);
   }
 
   async events(id: string, afterSequence: number): Promise<TaskEvent[]> {
-    this.assertOpen();
+    await this.readable();
     return this.reads.events(id, afterSequence);
   }
 
@@ -177,8 +196,15 @@ class SqliteDatabase implements StateDatabase {
   private async end(): Promise<void> {
     await this.transactions.settled();
     await this.wal.close();
+    if (this.rows.provisional.size === 0) this.begunFile?.close();
     this.others.stop();
     this.database.close();
+  }
+
+  /** Whoever reads finds what was begun. */
+  private async readable(): Promise<void> {
+    this.assertOpen();
+    await this.transactions.written();
   }
 
   private assertOpen(): void {

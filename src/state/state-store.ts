@@ -105,6 +105,11 @@ export interface Claim {
   /** The number that the message carries, from 1. */
   readonly attempt: number;
   readonly nowMs: number;
+  /**
+   * The broker has not delivered this message before. That the attempt has begun may then be written together with its outcome, if
+   * that comes at once: with SQLite, one write instead of two. It counts as begun all the same.
+   */
+  readonly isFirstDelivery?: boolean;
 }
 
 export type Begun =

@@ -28,7 +28,29 @@ export function begin(claim: Claim): Operation<Begun> {
     return started({ ...task, ...next }, failureOf(task));
   };
   // What a power failure takes away is only that an attempt began, and it ends the attempt as well.
-  return { touches: { task: claim.id, makesTask: true }, isLasting: false, run };
+  const operation: Operation<Begun> = {
+    touches: { task: claim.id, makesTask: true },
+    isLasting: false,
+    run,
+  };
+  return claim.isFirstDelivery
+    ? { ...operation, startProvisionally: startProvisionally(claim) }
+    : { ...operation, isRedelivery: true };
+}
+
+function startProvisionally(claim: Claim): Operation<Begun>["startProvisionally"] {
+  return (rows) => {
+    // Nobody must take it for the fence of another process that starts the same task before either has written.
+    const fence = 1 + Math.floor(Math.random() * 2 ** 40);
+    const task = begunTask(claim, fence);
+    return rows.startProvisionally(task) ? started(task, undefined) : undefined;
+  };
+}
+
+/** A task that nobody had heard of before. */
+export function begunTask(claim: Claim, fence: number): TaskRow {
+  const task = blankTask(claim.id);
+  return { ...task, ...start(task, claim), fence };
 }
 
 function start(task: TaskRow, claim: Claim): TaskChange {
@@ -43,6 +65,7 @@ function start(task: TaskRow, claim: Claim): TaskChange {
     fence: task.fence + 1,
     startedAtMs: claim.nowMs,
     dueAtMs: null,
+    expiresAtMs: null,
     eventCount: task.eventCount + 1,
     startedSequence: task.eventCount + 1,
   };
@@ -60,17 +83,20 @@ function crashesSince(task: TaskRow, messageAttempt: number): number {
 
 export function complete(id: string, fence: number, outcome: CompletedOutcome): Operation<boolean> {
   const { result = null, nowMs, expiresAtMs } = outcome;
-  return change(id, true, holdsFence(fence), (task) => [
-    // Its event is told by the row.
-    {
-      phase: "completed",
-      result,
-      finishedAtMs: nowMs,
-      dueAtMs: null,
-      expiresAtMs,
-      eventCount: task.eventCount + 1,
-    },
-  ]);
+  // Its event is told by the row.
+  const completed = (task: TaskRow): TaskChange => ({
+    phase: "completed",
+    result,
+    finishedAtMs: nowMs,
+    dueAtMs: null,
+    expiresAtMs,
+    eventCount: task.eventCount + 1,
+  });
+  const written = change(id, true, holdsFence(fence), (task) => [completed(task)]);
+  return {
+    ...written,
+    run: (rows) => rows.finishProvisional?.(id, fence, completed) || written.run(rows),
+  };
 }
 
 export function fail(id: string, fence: number, outcome: DeadOutcome): Operation<boolean> {

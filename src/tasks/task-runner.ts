@@ -120,7 +120,14 @@ export class TaskRunner {
     };
     if (state !== undefined) {
       const { id, type, attempt } = message;
-      const begun = await state.begin({ id, type, queue: queue.name, attempt, nowMs: clock.nowMs() });
+      const begun = await state.begin({
+        id,
+        type,
+        queue: queue.name,
+        attempt,
+        nowMs: clock.nowMs(),
+        isFirstDelivery: attempt === 1 && !message.redelivered,
+      });
       if (begun.status !== "started") {
         await this.alreadyDone(task, begun);
         return;

@@ -3,6 +3,7 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { StateError } from "../errors.ts";
 import type { Operation } from "../operation.ts";
 import { enqueue, type Pending } from "../pending.ts";
+import type { BegunFile } from "./begun-file.ts";
 import { rollBack } from "./schema.ts";
 import { isBusy } from "./sqlite-error.ts";
 import type { SqliteRows } from "./sqlite-rows.ts";
@@ -20,6 +21,7 @@ const busyDelaysMs = [1, 2, 5, 10, 15, 20, 25] as const;
  */
 export class Transactions {
   private readonly database: DatabaseSync;
+  private readonly beginReading: StatementSync;
   private readonly beginWriting: StatementSync;
   private readonly commit: StatementSync;
   private readonly rows: SqliteRows;
@@ -30,13 +32,22 @@ export class Transactions {
   /** A transaction of {@link exclusive}, or attempts to begin one, go on. */
   private line: Promise<unknown> | undefined;
   private readonly wal: WalSync;
+  private readonly begunFile: BegunFile | undefined;
 
-  constructor(database: DatabaseSync, rows: SqliteRows, wal: WalSync, busyTimeoutMs: number) {
+  constructor(
+    database: DatabaseSync,
+    rows: SqliteRows,
+    wal: WalSync,
+    begunFile: BegunFile | undefined,
+    busyTimeoutMs: number,
+  ) {
     this.database = database;
+    this.beginReading = database.prepare("BEGIN");
     this.beginWriting = database.prepare("BEGIN IMMEDIATE");
     this.commit = database.prepare("COMMIT");
     this.rows = rows;
     this.wal = wal;
+    this.begunFile = begunFile;
     this.busyTimeoutMs = busyTimeoutMs;
   }
 
@@ -54,6 +65,7 @@ export class Transactions {
       try {
         result = await work();
         this.commit.run();
+        this.rows.committed();
       } catch (error) {
         this.rollBack();
         throw error;
@@ -63,12 +75,20 @@ export class Transactions {
     });
   }
 
+  /** Resolves when what has begun provisionally is written, for those who look. */
+  async written(): Promise<void> {
+    if (this.rows.provisional.size > 0)
+      await this.execute({ touches: {}, isLasting: false, run: () => undefined });
+  }
+
   /** Resolves when all that was handed in has been committed and synced. */
   async settled(): Promise<void> {
     while (this.line !== undefined || this.waiting.length > 0) {
       if (this.line === undefined) this.runTurn();
       await this.line?.catch(() => {});
     }
+    // What cannot be written stands in the file of what was begun.
+    await this.written().catch(() => {});
     await this.lastSync;
   }
 
@@ -82,30 +102,72 @@ export class Transactions {
   }
 
   private runTurn(): void {
-    if (this.waiting.length === 0 || this.line !== undefined) return;
-    const batch = this.waiting;
+    if (this.line !== undefined) return;
+    const gathered = this.waiting;
     this.waiting = [];
+    // What begins in this turn gets its chance to end before it is written.
+    const begun = this.rows.provisional.ids;
+    let batch: readonly Pending[] = gathered;
     try {
-      if (this.begin()) return this.runAndCommit(batch);
+      batch = this.startProvisionally(gathered);
+      if (batch.length === 0 && begun.length === 0) return;
+      if (this.begin()) return this.runAndCommit(batch, begun);
     } catch (error) {
       return rejectAll(batch, error);
     }
     void this.inLine(async () => {
       await this.beginWhenFree();
-      this.runAndCommit(batch);
+      this.runAndCommit(batch, begun);
     }).catch((error: unknown) => rejectAll(batch, error));
   }
 
-  private runAndCommit(batch: readonly Pending[]): void {
+  /** Begins what nobody has heard of, and returns the other operations: they need a transaction that writes. */
+  private startProvisionally(batch: readonly Pending[]): readonly Pending[] {
+    if (!batch.some(({ operation }) => operation.startProvisionally !== undefined)) return batch;
+    const { provisional } = this.rows;
+    const started: (readonly [Pending, answer: unknown])[] = [];
+    const others: Pending[] = [];
+    const othersTasks = new Set<string | undefined>();
+    try {
+      this.beginReading.run();
+      for (const pending of batch) {
+        const { operation } = pending;
+        const { task } = operation.touches;
+        // What was asked for before it is done before it.
+        const answer = othersTasks.has(task) ? undefined : operation.startProvisionally?.(this.rows);
+        if (answer !== undefined) started.push([pending, answer]);
+        else {
+          othersTasks.add(task);
+          others.push(pending);
+        }
+      }
+      this.commit.run();
+      if (started.length === 0) return batch;
+      this.begunFile?.write(provisional.all());
+    } catch {
+      // Whatever is wrong with the disk, whoever writes finds it too, and says it.
+      for (const [{ operation }] of started) provisional.remove(operation.touches.task!);
+      rollBack(this.database);
+      return batch;
+    }
+    for (const [pending, answer] of started) pending.resolve(answer);
+    this.schedule();
+    return others;
+  }
+
+  private runAndCommit(batch: readonly Pending[], begun: readonly string[]): void {
     const answers: unknown[] = [];
     let failed: Pending | undefined;
     try {
+      this.writeBegunByOthers(batch);
       for (const pending of batch) {
         failed = pending;
         answers.push(pending.operation.run(this.rows));
       }
       failed = undefined;
+      this.rows.writeProvisional(begun);
       this.commit.run();
+      this.rows.committed();
     } catch (error) {
       this.rollBack();
       // After a failed commit nobody knows what the disk has: it is not tried again.
@@ -122,6 +184,14 @@ export class Transactions {
       if (operation.isLasting) synced!.then(() => resolve(answers[index]), reject);
       else resolve(answers[index]);
     }
+  }
+
+  /** A process that has ended, or lost its connection, may have had no turn to write what it has begun. */
+  private writeBegunByOthers(batch: readonly Pending[]): void {
+    if (this.begunFile === undefined) return;
+    const again = batch.filter(({ operation }) => operation.isRedelivery);
+    const ids = new Set(again.map(({ operation }) => operation.touches.task!));
+    if (ids.size > 0) this.rows.writeBegun(this.begunFile.ofOthers(ids));
   }
 
   private sync(): Promise<void> {
@@ -146,7 +216,7 @@ export class Transactions {
   private leaveLine(place: Promise<unknown>): void {
     if (this.line !== place) return;
     this.line = undefined;
-    if (this.waiting.length > 0) this.schedule();
+    if (this.waiting.length > 0 || this.rows.provisional.size > 0) this.schedule();
   }
 
   private async beginWhenFree(): Promise<void> {
@@ -175,7 +245,7 @@ export class Transactions {
   }
 
   private rollBack(): void {
-    this.rows.forget();
+    this.rows.rolledBack();
     rollBack(this.database);
   }
 }

@@ -2,8 +2,8 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { readdirSync, renameSync, utimesSync, writeFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
@@ -56,6 +56,49 @@ describe("state in SQLite", () => {
     await once(repair.stdout, "data");
     expect(await store.get("a")).toMatchObject({ phase: "active" });
     expect(await store.complete("a", 1, { result: "1", nowMs: 2000, expiresAtMs: 9000 })).toBe(true);
+  });
+
+  it("counts an attempt that has ended its process before anything was written", async () => {
+    const { store, file } = await openFile();
+    await beginAndDie(file, "a");
+    expect(await store.begin({ ...claim, isFirstDelivery: false })).toMatchObject({ attempt: 2 });
+    expect(await store.events("a")).toMatchObject([
+      { kind: "started", data: /"attempt":1/ },
+      { kind: "started" },
+    ]);
+  });
+
+  it("takes over what a process had begun that is long gone, and removes its file", async () => {
+    const { store, file } = await openFile();
+    await beginAndDie(file, "a");
+    const begunFiles = (): string[] => readdirSync(dirname(file)).filter((name) => name.includes("-begun-"));
+    const [left] = begunFiles();
+    const twoHoursAgo = new Date(Date.now() - 7_200_000);
+    utimesSync(join(dirname(file), left), twoHoursAgo, twoHoursAgo);
+    await store.close();
+    const later = await openState({ sqlite: file });
+    onTestFinished(() => later.close());
+    expect(begunFiles()).toEqual([]);
+    expect(await later.get("a")).toMatchObject({ phase: "active", attempt: 1 });
+    expect(await later.begin(claim)).toMatchObject({ attempt: 2 });
+  });
+
+  it("writes at once what begins when there can be no file for that", async () => {
+    const { store, file } = await openFile();
+    await store.leases.acquire("any", "me", 1000, 1000);
+    // What is open stays usable, and nothing can be opened there any more.
+    renameSync(dirname(file), `${dirname(file)}-away`);
+    onTestFinished(() => renameSync(`${dirname(file)}-away`, dirname(file)));
+    expect(await store.begin({ ...claim, isFirstDelivery: true })).toMatchObject({ fence: 1, attempt: 1 });
+    expect(await store.complete("a", 1, { result: "1", nowMs: 2000, expiresAtMs: 9000 })).toBe(true);
+    expect(await store.get("a")).toMatchObject({ phase: "completed" });
+  });
+
+  it("a store that is closed leaves nothing beside the database", async () => {
+    const { store, file } = await openFile();
+    await store.begin({ ...claim, isFirstDelivery: true });
+    await store.close();
+    expect(readdirSync(dirname(file))).toEqual([basename(file)]);
   });
 
   it("finds tasks and events by an index, however many there are", async () => {
@@ -140,4 +183,15 @@ function connectTo(file: string): DatabaseSync {
   const database = new DatabaseSync(file);
   onTestFinished(() => database.close());
   return database;
+}
+
+/** In a process of its own, which dies as soon as it knows that it may begin. */
+async function beginAndDie(file: string, id: string): Promise<void> {
+  const program = `
+    import { openState } from ${JSON.stringify(new URL("../../../src/state/index.ts", import.meta.url).href)};
+    const store = await openState({ sqlite: ${JSON.stringify(file)} });
+    await store.begin(${JSON.stringify({ ...claim, id, isFirstDelivery: true })});
+    process.kill(process.pid, "SIGKILL");`;
+  const child = spawn(process.execPath, ["--input-type=module", "--eval", program], { stdio: "inherit" });
+  expect(await once(child, "exit")).toEqual([null, "SIGKILL"]);
 }
