@@ -291,7 +291,13 @@ class FaultyFile implements DiskFile {
     return this.writeParts([bytes], position);
   }
 
-  writeParts(parts: readonly Uint8Array[], position: number): Promise<number> {
+  async writeDurably(parts: readonly Uint8Array[], position: number): Promise<number> {
+    const written = await this.writeParts(parts, position);
+    await this.sync();
+    return written;
+  }
+
+  private writeParts(parts: readonly Uint8Array[], position: number): Promise<number> {
     const together = (): Uint8Array => (parts.length === 1 ? parts[0] : new Uint8Array(Buffer.concat(parts)));
     const given = this.operations.random.chance(0.5) ? new Uint8Array(together()) : undefined;
     const change: FileChange = {

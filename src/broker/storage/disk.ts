@@ -27,8 +27,8 @@ export interface DiskFile {
   readNow(into: Uint8Array, position: number): number;
   /** Writes at `position`; returns how many bytes were written, which may be fewer than given, as with `pwrite`. */
   write(bytes: Uint8Array, position: number): Promise<number>;
-  /** The same for bytes that stand apart in memory, one part after the other, as with `pwritev`. */
-  writeParts(parts: readonly Uint8Array[], position: number): Promise<number>;
+  /** Writes one part after the other, as `pwritev` does. What it says was written is durable then, as after {@link sync}. */
+  writeDurably(parts: readonly Uint8Array[], position: number): Promise<number>;
   /** fdatasync: what was written before the call is durable when it returns. */
   sync(): Promise<void>;
   truncate(size: number): Promise<void>;
@@ -45,19 +45,30 @@ export async function writeFully(file: DiskFile, bytes: Uint8Array, position: nu
   }
 }
 
-/** The same for bytes that stand apart in memory: parts that the disk has not taken wholly follow one by one. */
-export async function writePartsFully(
+/** Writes all of the parts durably, however few bytes the disk takes at a time. */
+export async function writeDurablyFully(
   file: DiskFile,
   parts: readonly Uint8Array[],
   position: number,
 ): Promise<void> {
-  let written = await file.writeParts(parts, position);
+  let left = parts;
   let at = position;
-  for (const part of parts) {
-    if (written < part.length) await writeFully(file, part.subarray(written), at + written);
-    written = Math.max(0, written - part.length);
-    at += part.length;
+  for (;;) {
+    const written = await file.writeDurably(left, at);
+    left = behind(left, written);
+    if (left.length === 0) return;
+    if (written === 0) throw new Error(`cannot write to ${file.name}: the disk takes no more bytes`);
+    at += written;
   }
+}
+
+function behind(parts: readonly Uint8Array[], written: number): Uint8Array[] {
+  let skipped = written;
+  return parts.flatMap((part) => {
+    const from = Math.min(part.length, skipped);
+    skipped -= from;
+    return from === part.length ? [] : [part.subarray(from)];
+  });
 }
 
 /** The disk, its quota, or this process's file descriptors are used up: a state that can end, not a defect. */

@@ -1,4 +1,4 @@
-import { readSync } from "node:fs";
+import { constants, readSync } from "node:fs";
 import { mkdir, open, readdir, rename, statfs, unlink, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import type { Disk, DiskFile } from "./disk.ts";
@@ -22,7 +22,7 @@ class NodeDisk implements Disk {
 
   async open(name: string): Promise<DiskFile> {
     const path = join(this.path, name);
-    return new NodeFile(name, await openOrCreate(path));
+    return new NodeFile(name, path, await openOrCreate(path));
   }
 
   rename(from: string, to: string): Promise<void> {
@@ -57,12 +57,23 @@ async function openOrCreate(path: string): Promise<FileHandle> {
   }
 }
 
+/**
+ * Opened so that a write returns when it is durable: a commit takes one turn of a thread then, not two for writing and syncing.
+ * Undefined elsewhere than on Linux, where the flag may promise less than Node's `fdatasync`.
+ */
+async function openDurably(path: string): Promise<FileHandle | undefined> {
+  return process.platform === "linux" ? open(path, constants.O_RDWR | constants.O_DSYNC) : undefined;
+}
+
 class NodeFile implements DiskFile {
   readonly name: string;
+  private readonly path: string;
   private readonly handle: FileHandle;
+  private durably: Promise<FileHandle | undefined> | undefined;
 
-  constructor(name: string, handle: FileHandle) {
+  constructor(name: string, path: string, handle: FileHandle) {
     this.name = name;
+    this.path = path;
     this.handle = handle;
   }
 
@@ -94,8 +105,12 @@ class NodeFile implements DiskFile {
     return (await this.handle.write(bytes, 0, bytes.length, position)).bytesWritten;
   }
 
-  async writeParts(parts: readonly Uint8Array[], position: number): Promise<number> {
-    return (await this.handle.writev(parts, position)).bytesWritten;
+  async writeDurably(parts: readonly Uint8Array[], position: number): Promise<number> {
+    this.durably ??= openDurably(this.path);
+    const durably = await this.durably;
+    const { bytesWritten } = await (durably ?? this.handle).writev(parts, position);
+    if (!durably) await this.sync();
+    return bytesWritten;
   }
 
   sync(): Promise<void> {
@@ -106,7 +121,8 @@ class NodeFile implements DiskFile {
     return this.handle.truncate(size);
   }
 
-  close(): Promise<void> {
-    return this.handle.close();
+  async close(): Promise<void> {
+    await (await this.durably)?.close();
+    await this.handle.close();
   }
 }

@@ -53,10 +53,10 @@ export class WatchedDisk implements Disk {
         if (this.isWatched(handle.name)) this.written.push({ handle, position, bytes: bytes.slice() });
         return file.write(bytes, position);
       },
-      writeParts: (parts, position) => {
+      writeDurably: (parts, position) => {
         const bytes = new Uint8Array(Buffer.concat(parts));
         if (this.isWatched(handle.name)) this.written.push({ handle, position, bytes });
-        return file.writeParts(parts, position);
+        return file.writeDurably(parts, position);
       },
       sync: () => file.sync(),
       truncate: (size) => {

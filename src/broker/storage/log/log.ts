@@ -1,6 +1,6 @@
 import type { Clock, EndOfTurn, EventLoopTurn } from "../../../base/index.ts";
 import type { DefinitionsLog } from "../definitions-log.ts";
-import { writeFully, writePartsFully, type Disk, type DiskFile } from "../disk.ts";
+import { writeDurablyFully, type Disk, type DiskFile } from "../disk.ts";
 import type { CommitWaiter } from "../message-store.ts";
 import { CorruptionError, StorageError } from "../storage-error.ts";
 import { ChunkCache } from "./chunk-cache.ts";
@@ -356,8 +356,10 @@ export class Log implements EndOfTurn, PoolOwner {
       batches = writer.take(++this.lastCommit, logStart, definitions.count);
     }
     if (changes) await definitions.write(changes);
-    await Promise.all(runsOf(batches).map(writeRun));
-    await Promise.all([...new Set(batches.map(({ segment }) => segment.file))].map((file) => file.sync()));
+    const writes = runsOf(batches).map(({ segment, parts, offset }) =>
+      writeDurablyFully(segment.file, parts, offset),
+    );
+    await Promise.all(writes);
     this.inFlightBytes = 0;
     for (const { chunk } of batches) if (chunk) this.cache.unpin(chunk);
     if (batches.length === 0) return;
@@ -413,11 +415,6 @@ function runsOf(batches: readonly Batch[]): Run[] {
     }
   }
   return runs;
-}
-
-async function writeRun({ segment, offset, parts }: Run): Promise<void> {
-  if (parts.length === 1) await writeFully(segment.file, parts[0], offset);
-  else await writePartsFully(segment.file, parts, offset);
 }
 
 function failed(what: string, disk: Disk, error: unknown): Error {
