@@ -21,7 +21,7 @@ export interface Operation<T> {
 
 /**
  * Tasks that have started and are not written yet. They are with the next transaction, and when that one finishes them already, once
- * instead of twice: most of what most tasks cost. Whoever looks at {@link Rows.task} finds them written.
+ * instead of twice: most of what most tasks cost. Only first attempts are. Whoever looks at {@link Rows.task} finds them written.
  */
 export interface ProvisionalStart {
   /** False, and it has not started, when somebody has heard of the task. */
@@ -50,10 +50,10 @@ export interface Rows {
   /** Writes what changes of a task, and rows for what has happened to it. */
   saveTask(task: TaskRow, change: TaskChange, events?: readonly EventRow[]): void;
   /**
-   * Writes a task that is provisional, with what `change` makes of it. False, and nothing is written, when it is not, or has another
-   * fence, or somebody else has written it.
+   * Writes a task that is provisional as completed. False, and nothing is written, when it is not, or has another fence, or somebody
+   * else has written it.
    */
-  finishProvisional?(id: string, fence: number, change: (task: TaskRow) => TaskChange): boolean;
+  completeProvisional?(id: string, fence: number, completed: Completed): boolean;
   step(task: TaskRow, name: string): StepRecord | undefined;
   saveStep(task: TaskRow, step: StepRow): void;
   lease(name: string): LeaseRow | undefined;
@@ -63,6 +63,9 @@ export interface Rows {
   /** Adds behind the last of so many. */
   addToJournal(name: string, length: number, addition: JournalAddition): void;
 }
+
+/** What completing a task says of it. */
+export type Completed = Pick<TaskRow, "result" | "finishedAtMs" | "expiresAtMs">;
 
 export interface EventRow {
   readonly sequence: number;

@@ -1,6 +1,6 @@
 /** The rules of a task's life. The picture is in state-store.ts. */
 
-import type { EventRow, Operation, Rows } from "./operation.ts";
+import type { Completed, EventRow, Operation, Rows } from "./operation.ts";
 import type {
   Begun,
   Claim,
@@ -33,9 +33,8 @@ export function begin(claim: Claim): Operation<Begun> {
     isLasting: false,
     run,
   };
-  return claim.isFirstDelivery
-    ? { ...operation, startProvisionally: startProvisionally(claim) }
-    : { ...operation, isRedelivery: true };
+  if (!claim.isFirstDelivery) return { ...operation, isRedelivery: true };
+  return claim.attempt === 1 ? { ...operation, startProvisionally: startProvisionally(claim) } : operation;
 }
 
 function startProvisionally(claim: Claim): Operation<Begun>["startProvisionally"] {
@@ -83,19 +82,14 @@ function crashesSince(task: TaskRow, messageAttempt: number): number {
 
 export function complete(id: string, fence: number, outcome: CompletedOutcome): Operation<boolean> {
   const { result = null, nowMs, expiresAtMs } = outcome;
+  const completed: Completed = { result, finishedAtMs: nowMs, expiresAtMs };
   // Its event is told by the row.
-  const completed = (task: TaskRow): TaskChange => ({
-    phase: "completed",
-    result,
-    finishedAtMs: nowMs,
-    dueAtMs: null,
-    expiresAtMs,
-    eventCount: task.eventCount + 1,
-  });
-  const written = change(id, true, holdsFence(fence), (task) => [completed(task)]);
+  const written = change(id, true, holdsFence(fence), (task) => [
+    { ...completed, phase: "completed", dueAtMs: null, eventCount: task.eventCount + 1 },
+  ]);
   return {
     ...written,
-    run: (rows) => rows.finishProvisional?.(id, fence, completed) || written.run(rows),
+    run: (rows) => rows.completeProvisional?.(id, fence, completed) || written.run(rows),
   };
 }
 

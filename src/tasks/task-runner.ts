@@ -126,7 +126,7 @@ export class TaskRunner {
         queue: queue.name,
         attempt,
         nowMs: clock.nowMs(),
-        isFirstDelivery: attempt === 1 && !message.redelivered,
+        isFirstDelivery: !message.redelivered,
       });
       if (begun.status !== "started") {
         await this.alreadyDone(task, begun);

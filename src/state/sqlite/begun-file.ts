@@ -1,14 +1,5 @@
 import { randomBytes } from "node:crypto";
-import {
-  closeSync,
-  fstatSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { begunTask } from "../task-operations.ts";
 import type { TaskRow } from "../task-row.ts";
@@ -29,6 +20,7 @@ export class BegunFile {
   private readonly prefix: string;
   private readonly path: string;
   private descriptor: number | undefined;
+  private writtenAtMs = 0;
 
   constructor(database: string) {
     this.directory = dirname(database);
@@ -38,8 +30,10 @@ export class BegunFile {
 
   /** Instead of what it held. */
   write(tasks: Iterable<TaskRow>): void {
+    const nowMs = performance.now();
     // Somebody may have taken it for abandoned.
-    if (this.descriptor !== undefined && fstatSync(this.descriptor).nlink === 0) this.closeFile();
+    if (nowMs - this.writtenAtMs > abandonedMs / 2 && this.descriptor !== undefined) this.closeFile();
+    this.writtenAtMs = nowMs;
     this.descriptor ??= openSync(this.path, "w", 0o600);
     const entries = Array.from(tasks, ({ id, type, queue, messageAttempt, fence, startedAtMs }): Entry => [
       id,

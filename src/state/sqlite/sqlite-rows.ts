@@ -1,5 +1,5 @@
 import type { DatabaseSync, StatementResultingChanges, StatementSync } from "node:sqlite";
-import type { EventRow, LeaseRow, ProvisionalStart, Rows, StepRow } from "../operation.ts";
+import type { Completed, EventRow, LeaseRow, ProvisionalStart, Rows, StepRow } from "../operation.ts";
 import type { JournalAddition, StepRecord } from "../state-store.ts";
 import { blankTask, isFinished, taskColumns, type TaskChange, type TaskRow } from "../task-row.ts";
 import { ProvisionalTasks } from "./provisional-tasks.ts";
@@ -19,6 +19,7 @@ export class SqliteRows implements Rows, ProvisionalStart {
   private knownVersion: unknown;
   private readonly selectTask: StatementSync;
   private readonly insertTask: StatementSync;
+  private readonly insertCompleted: StatementSync;
   private readonly updateTask: StatementSync;
   private readonly insertEvent: StatementSync;
   private readonly selectStep: StatementSync;
@@ -36,6 +37,12 @@ export class SqliteRows implements Rows, ProvisionalStart {
       `INSERT INTO warren_tasks (type, queue, phase, attempt, message_attempt, crashes, fence, started_at, finished_at,
          due_at, expires_at, result, failure, progress, event_count, started_sequence, id)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
+    );
+    // Of what a first attempt completes only this is its own: a tenth less than with all columns bound.
+    this.insertCompleted = database.prepare(
+      `INSERT INTO warren_tasks (type, queue, phase, attempt, message_attempt, fence, started_at, finished_at, expires_at,
+         result, event_count, started_sequence, id)
+       VALUES (?, ?, 'completed', 1, 1, ?, ?, ?, ?, ?, 2, 1, ?) ON CONFLICT (id) DO NOTHING`,
     );
     this.updateTask = database.prepare(
       `UPDATE warren_tasks SET type = ?, queue = ?, phase = ?, attempt = ?, message_attempt = ?, crashes = ?, fence = ?,
@@ -84,11 +91,14 @@ export class SqliteRows implements Rows, ProvisionalStart {
     return true;
   }
 
-  finishProvisional(id: string, fence: number, change: (task: TaskRow) => TaskChange): boolean {
+  completeProvisional(id: string, fence: number, completed: Completed): boolean {
     const task = this.provisional.get(id);
     if (task?.fence !== fence) return false;
     this.provisional.take(id);
-    return write(this.insertTask, { ...task, ...change(task) }, id).changes !== 0;
+    const { type, queue, startedAtMs } = task;
+    const { result, finishedAtMs, expiresAtMs } = completed;
+    const row = [type, queue, fence, startedAtMs, finishedAtMs, expiresAtMs, result, id];
+    return this.insertCompleted.run(...row).changes !== 0;
   }
 
   writeProvisional(ids: readonly string[]): void {
