@@ -23,6 +23,20 @@ export class Fatal extends Error {
   override readonly name = "Fatal";
 }
 
+/** Also one of another copy of this package: `warren worker` may be installed apart from the handlers that it runs. */
+export function isRetry(error: unknown): error is Retry {
+  return error instanceof Retry || (isNamed(error, "Retry") && "countsAsAttempt" in error);
+}
+
+/** As {@link isRetry}. */
+export function isFatal(error: unknown): error is Fatal {
+  return error instanceof Fatal || isNamed(error, "Fatal");
+}
+
+function isNamed(error: unknown, name: string): error is Error {
+  return error instanceof Error && error.name === name;
+}
+
 /** Input or output is not what the task's schema says. It names the path. */
 export class ValidationError extends Error {
   override readonly name = "ValidationError";

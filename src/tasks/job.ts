@@ -184,7 +184,9 @@ export function needsState(what: string): CapabilityError {
 
 export function jobState(record: TaskRecord): JobState {
   const { fence: _fence, result: _result, progress, ...state } = record;
-  return { ...state, ...(progress !== undefined && { progress: JSON.parse(progress) as unknown }) };
+  // One that was counted and might not begin any more was no attempt.
+  const attempt = state.phase === "dead" && state.failure ? state.failure.attempt : state.attempt;
+  return { ...state, attempt, ...(progress !== undefined && { progress: JSON.parse(progress) as unknown }) };
 }
 
 function expired(id: string, expiries: Expiries): TaskFailedError {

@@ -6,10 +6,11 @@ import {
   CancelledError,
   ConnectionLostError,
   Fatal,
-  Retry,
   ShutdownError,
   UnknownOutcomeError,
   ValidationError,
+  isFatal,
+  isRetry,
 } from "./errors.ts";
 import {
   attemptError,
@@ -218,7 +219,7 @@ export class TaskRunner {
       delivery.ack();
       return;
     }
-    if (error instanceof Retry && !error.countsAsAttempt) {
+    if (isRetry(error) && !error.countsAsAttempt) {
       await this.again(task, attempt, error.after ?? policy.delayAfter(1), message.errors, undefined);
       return;
     }
@@ -227,8 +228,7 @@ export class TaskRunner {
       await this.bury(task, reason ?? "failed", error);
       return;
     }
-    const delayMs =
-      error instanceof Retry && error.after !== undefined ? error.after : policy.delayAfter(attempt);
+    const delayMs = isRetry(error) && error.after !== undefined ? error.after : policy.delayAfter(attempt);
     const failure = attemptError(attempt, error, this.parts.clock.nowMs());
     this.parts.log.warn(
       { taskId: message.id, attempt, delayMs, error: failure.message },
@@ -365,7 +365,7 @@ interface RunningTask {
 function finalReason(error: unknown): string | undefined {
   if (error instanceof ValidationError) return "invalid";
   if (error instanceof UnknownOutcomeError) return "unknown-outcome";
-  if (error instanceof Fatal) return "fatal";
+  if (isFatal(error)) return "fatal";
   return undefined;
 }
 

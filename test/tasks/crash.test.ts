@@ -40,6 +40,7 @@ describeEachBackend(
       await expect(job.result({ timeout })).rejects.toThrow(/died or gone at the last of its 3 attempts/);
       const letters = await bus.deadLetters(task).browse();
       expect(letters).toMatchObject([{ taskId: job.id, reason: "crashed", attempts: 3 }]);
+      expect(await job.state()).toMatchObject({ phase: "dead", attempt: 3 });
       const attempts = programs.flatMap((program) =>
         program.untaken("began").map(({ attempt }) => Number(attempt)),
       );

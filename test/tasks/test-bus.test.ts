@@ -1,5 +1,5 @@
 import { expect, test as baseTest, vi } from "vitest";
-import { defineTask } from "../../src/tasks/index.ts";
+import { defineTask, Fatal } from "../../src/tasks/index.ts";
 import { busFixture, testBus } from "../../src/testing/index.ts";
 
 const test = baseTest.extend({ bus: busFixture });
@@ -81,4 +81,24 @@ test("a priority, a delay or a time that cannot be is refused where it is sent",
   );
   await bus.send(task, {}, { delay: longest });
   expect(await bus.status()).toMatchObject([{ ready: 0 }]);
+});
+
+test("handlers may have Retry and Fatal from another copy of the package than their worker", async ({
+  bus,
+}) => {
+  // As built, which is not what this test imports.
+  const built: string = new URL("../../dist/tasks/index.js", import.meta.url).href;
+  const other = (await import(built)) as typeof import("../../src/tasks/index.ts");
+  expect(other.Fatal).not.toBe(Fatal);
+  const attempts: number[] = [];
+  bus.worker().on(task, (_input, { attempt }) => {
+    attempts.push(attempt);
+    if (attempts.length === 1) throw new other.Retry({ after: 1_000, countsAsAttempt: false });
+    throw new other.Fatal("no use");
+  });
+  const job = await bus.send(task, {});
+  await vi.waitFor(async () => expect(await job.state()).toMatchObject({ phase: "retrying" }));
+  bus.clock.advance(1_000);
+  await expect(job.result({ timeout: 5_000 })).rejects.toThrow("no use");
+  expect(attempts).toEqual([1, 1]);
 });
