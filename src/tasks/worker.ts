@@ -53,6 +53,9 @@ export class Worker {
   /** Deliveries of several queues that wait for one of the places. */
   private readonly waiting: (readonly [Delivery, QueueDefinition])[] = [];
   private running = 0;
+  private startedInTurn = 0;
+  /** One half is at work while the other one's results are being written: otherwise all places would wait for the disk at once. */
+  private readonly mostAtOnce: number;
   private onIdle: (() => void) | undefined;
   private starting: Promise<void> | undefined;
   private closing: Promise<void> | undefined;
@@ -66,6 +69,7 @@ export class Worker {
     if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > 65_535)
       throw new TypeError(`concurrency is ${concurrency}; it must be a whole number from 1 to 65535`);
     this.concurrency = concurrency;
+    this.mostAtOnce = Math.ceil(concurrency / 2);
     this.options = options;
     this.parts = parts;
     const { registrations, middleware } = this;
@@ -200,19 +204,30 @@ export class Worker {
   }
 
   private take(delivery: Delivery, queue: QueueDefinition): void {
-    if (this.running >= this.concurrency) {
-      this.waiting.push([delivery, queue]);
-      return;
+    this.waiting.push([delivery, queue]);
+    this.startWaiting();
+  }
+
+  /** At most {@link mostAtOnce} in a turn of the event loop, the others in the next. */
+  private startWaiting(): void {
+    while (this.waiting.length > 0 && this.running < this.concurrency) {
+      if (this.startedInTurn >= this.mostAtOnce) return;
+      if (this.startedInTurn++ === 0) setImmediate(() => this.nextTurn());
+      this.running++;
+      const [delivery, queue] = this.waiting.shift()!;
+      void this.runner.run(delivery, queue).finally(() => this.finished());
     }
-    this.running++;
-    void this.runner.run(delivery, queue).finally(() => this.finished());
+  }
+
+  private nextTurn(): void {
+    this.startedInTurn = 0;
+    this.startWaiting();
   }
 
   private finished(): void {
     this.running--;
-    const next = this.waiting.shift();
-    if (next) this.take(...next);
-    else if (this.running === 0) this.onIdle?.();
+    this.startWaiting();
+    if (this.running === 0) this.onIdle?.();
   }
 
   private dropLost(error: Error): void {
