@@ -69,16 +69,17 @@ export class Alerts {
   private watch(queue: QueueDefinition): Promise<void> {
     const known = this.watched.get(queue.name);
     if (known) return known;
-    const watching = this.transport
-      .declare(queue)
-      .then(() =>
-        this.transport.watchDeadLetters(queue, (message) =>
-          this.look(readLetter(message, this.transport.deathsOf(message), queue.name)),
-        ),
-      );
+    const watching = this.beginWatching(queue);
     this.watched.set(queue.name, watching);
     watching.catch(() => this.watched.delete(queue.name));
     return watching;
+  }
+
+  private async beginWatching(queue: QueueDefinition): Promise<void> {
+    await this.transport.declare(queue);
+    await this.transport.watchDeadLetters(queue, (message) =>
+      this.look(readLetter(message, this.transport.deathsOf(message), queue.name)),
+    );
   }
 
   private look(letter: DeadLetter): void {

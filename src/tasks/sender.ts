@@ -60,13 +60,18 @@ export class Sender {
   ): Promise<Job<OutputOf<O>>> {
     const queue = this.queues.of(task);
     const priority = priorityOf(task, options);
-    await this.transport.declare(queue);
+    // What has not to be waited for is not: of most tasks that is only the confirm.
+    const declaring = this.transport.declare(queue);
+    if (declaring) await declaring;
     // The worker validates what was sent, not what this makes of it: transformations run once, there.
-    await validate(task.input, input, `input of task '${task.name}'`);
+    if (task.input) await validate(task.input, input, `input of task '${task.name}'`);
     const id = options.id ?? idOf(task, input) ?? newId(this.clock.nowMs());
     const expires = (task.ttl ?? queue.ttl) !== undefined && options.result !== false;
     if (expires) await this.expiries.watch(queue);
-    const job = await this.jobOf<OutputOf<O>>(id, options, expires ? this.expiries : undefined);
+    const expiries = expires ? this.expiries : undefined;
+    const job = this.state
+      ? new StateJob<OutputOf<O>>(id, this.state, this.clock, expiries)
+      : await this.jobWithoutState<OutputOf<O>>(id, options, expiries);
     const nowMs = this.clock.nowMs();
     const message = encodeTask({
       id,
@@ -85,12 +90,11 @@ export class Sender {
     return job;
   }
 
-  private async jobOf<T>(
+  private async jobWithoutState<T>(
     id: string,
     { result = true }: SendOptions,
     expiries: Expiries | undefined,
   ): Promise<Job<T> & { replyTo?: string }> {
-    if (this.state !== undefined) return new StateJob<T>(id, this.state, this.clock, expiries);
     if (!result) return new UnawaitedJob<T>(id);
     return new ReplyJob<T>(id, await this.replies.expect(id), expiries);
   }

@@ -4,8 +4,8 @@ import type { QueueDefinition } from "./queue.ts";
 /** All that a message broker must do for tasks. `test/contracts/transport` says what each of it means. */
 export interface Transport {
   readonly capabilities: Capabilities;
-  /** Makes the queue, its dead-letter exchange and queue, and what delays need. Doing it twice is fine. */
-  declare(queue: QueueDefinition): Promise<void>;
+  /** Makes the queue, its dead-letter exchange and queue, and what delays need. Undefined when that was done before. */
+  declare(queue: QueueDefinition): Promise<void> | undefined;
   /**
    * Resolves when the broker has confirmed the message: it is durable then.
    * @throws PublishError when it was not confirmed in time, or no queue takes it; the signal's reason.

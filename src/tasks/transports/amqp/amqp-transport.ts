@@ -75,6 +75,12 @@ function cannotConnect(address: AmqpAddress, error: NodeJS.ErrnoException): Erro
   );
 }
 
+interface Declared {
+  readonly queue: QueueDefinition;
+  /** Until it is. */
+  declaring: Promise<void> | undefined;
+}
+
 class AmqpTransport implements Transport {
   readonly capabilities: Capabilities;
   private readonly connection: Connection;
@@ -87,7 +93,7 @@ class AmqpTransport implements Transport {
   /** For declaring; AMQP closes a channel on which something was refused. */
   private setUp: Promise<Channel> | undefined;
   private isClosed = false;
-  private readonly declared = new Map<string, { queue: QueueDefinition; done: Promise<void> }>();
+  private readonly declared = new Map<string, Declared>();
 
   constructor(connection: Connection, options: AmqpTransportOptions, isWarren: boolean) {
     const { queueType, confirmTimeoutMs, logger } = options;
@@ -112,17 +118,21 @@ class AmqpTransport implements Transport {
     };
   }
 
-  declare(queue: QueueDefinition): Promise<void> {
+  declare(queue: QueueDefinition): Promise<void> | undefined {
     const known = this.declared.get(queue.name);
-    if (known !== undefined) return known.done;
-    const done = this.withSetUpChannel((channel) => this.declareOn(channel, queue));
-    this.declared.set(queue.name, { queue, done });
-    done.catch(() => this.declared.delete(queue.name));
-    return done;
+    if (known !== undefined) return known.declaring;
+    const declaring = this.withSetUpChannel((channel) => this.declareOn(channel, queue));
+    const declared: Declared = { queue, declaring };
+    this.declared.set(queue.name, declared);
+    declaring.then(
+      () => (declared.declaring = undefined),
+      () => this.declared.delete(queue.name),
+    );
+    return declaring;
   }
 
-  async publish(message: OutgoingMessage, signal?: AbortSignal): Promise<void> {
-    await this.publishFor(message.queue, message, signal);
+  publish(message: OutgoingMessage, signal?: AbortSignal): Promise<void> {
+    return this.publishFor(message.queue, message, signal);
   }
 
   async bury(
@@ -238,14 +248,17 @@ class AmqpTransport implements Transport {
     }
   }
 
-  private async publishOnce(message: OutgoingMessage, signal: AbortSignal | undefined): Promise<void> {
-    await this.publisher.publish(publicationOf(await this.addressed(message)), signal);
+  private publishOnce(message: OutgoingMessage, signal: AbortSignal | undefined): Promise<void> {
+    const { delayMs = 0 } = message;
+    if (delayMs <= 0) return this.publisher.publish(publicationOf(message), signal);
+    return this.delayed(message, delayMs).then((delayed) =>
+      this.publisher.publish(publicationOf(delayed), signal),
+    );
   }
 
   /** A delayed message goes by another way. */
-  private async addressed(message: OutgoingMessage): Promise<OutgoingMessage> {
-    const { queue, delayMs = 0, headers, expirationMs } = message;
-    if (delayMs <= 0) return message;
+  private async delayed(message: OutgoingMessage, delayMs: number): Promise<OutgoingMessage> {
+    const { queue, headers, expirationMs } = message;
     if (!Number.isFinite(delayMs)) throw new PublishError(`a delay of ${delayMs} ms is none`);
     await this.withSetUpChannel((channel) => this.delays.prepareDelay(channel, delayMs));
     const { exchange, routingKey, headers: more, losesExpiration } = this.delays.route(queue, delayMs);
