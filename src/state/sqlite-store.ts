@@ -112,8 +112,8 @@ class SqliteDatabase implements StateDatabase {
     abandoned.remove();
   }
 
-  async execute<T>(operation: Operation<T>): Promise<T> {
-    this.assertOpen();
+  execute<T>(operation: Operation<T>): Promise<T> {
+    if (this.closing !== undefined) return Promise.reject(isClosed());
     return this.transactions.execute(operation);
   }
 
@@ -208,6 +208,10 @@ class SqliteDatabase implements StateDatabase {
   }
 
   private assertOpen(): void {
-    if (this.closing !== undefined) throw new StateError("the state is closed");
+    if (this.closing !== undefined) throw isClosed();
   }
+}
+
+function isClosed(): StateError {
+  return new StateError("the state is closed");
 }

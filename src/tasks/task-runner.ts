@@ -201,7 +201,7 @@ export class TaskRunner {
         return;
       }
     }
-    await this.reply(message, { status: "completed", result });
+    if (message.replyTo !== undefined) await this.reply(message, { status: "completed", result });
     delivery.ack();
   }
 
