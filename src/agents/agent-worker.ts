@@ -76,7 +76,7 @@ export class AgentWorker {
     // What is recorded and perhaps not published is published again: a delivery that comes again finds that nothing is left to be done.
     // Otherwise a turn that is at work elsewhere would be begun beside it.
     const hasEnded = delivery.kind === "end" && conversation.status === "done";
-    if (hasMoved || hasEnded || isAgain(task)) await this.goOn(conversation, delivery, task);
+    if (hasMoved || hasEnded || isAgain(task)) await this.goOn(conversation, delivery, task, hasMoved);
   }
 
   private async take(delivery: AgentDelivery, conversation: Conversation, task: TaskContext): Promise<void> {
@@ -93,7 +93,8 @@ export class AgentWorker {
         );
         break;
       case "turn":
-        if (conversation.turn === delivery.turn && isAtWork(conversation, task))
+        // A turn that comes by another id than its own could be at work elsewhere at the same time.
+        if (task.taskId === turnId(conversation) && isAtWork(conversation, task))
           await this.takeTurn(conversation, task);
         break;
       case "answer":
@@ -140,13 +141,18 @@ export class AgentWorker {
   }
 
   /** Publishes what the conversation needs to go on elsewhere. Each has an id of its own, so that twice is once. */
-  private async goOn(conversation: Conversation, delivery: AgentDelivery, task: TaskContext): Promise<void> {
+  private async goOn(
+    conversation: Conversation,
+    delivery: AgentDelivery,
+    task: TaskContext,
+    isNew: boolean,
+  ): Promise<void> {
     if (delivery.kind === "message" && conversation.limits.deadlineMs !== undefined)
       await this.watchDeadline(conversation, task);
-    if (conversation.status === "running") {
+    if (conversation.status === "running" && (isNew || !(await this.isKnownToBeSent(conversation)))) {
       try {
         await this.send(conversation.agent, turnDelivery(conversation), task, conversation, {
-          id: `${conversation.id}:${conversation.turn}`,
+          id: turnId(conversation),
         });
       } catch (error) {
         if (!(error instanceof UnroutableError)) throw error;
@@ -159,6 +165,12 @@ export class AgentWorker {
       }
     }
     if (conversation.status === "done") await this.tellAsker(conversation);
+  }
+
+  /** INVARIANT 21: somebody has begun the turn, and may be at work on it. */
+  private async isKnownToBeSent(conversation: Conversation): Promise<boolean> {
+    const { attempt } = await this.parts.bus.job(turnId(conversation)).state();
+    return attempt > 0;
   }
 
   private async watchDeadline(conversation: Conversation, task: TaskContext): Promise<void> {
@@ -301,6 +313,11 @@ function isAtWork({ status }: Conversation, task: TaskContext): boolean {
 function limitsWithin(own: Limits, asked: Partial<Limits> = {}): Limits {
   const given = Object.entries(asked).filter(([, value]) => Number.isFinite(value) && value >= 0);
   return { ...own, ...Object.fromEntries(given) };
+}
+
+/** By which it is done once, however often it is published. */
+function turnId({ id, turn }: Conversation): string {
+  return `${id}:${turn}`;
 }
 
 function turnDelivery({ id, turn }: Conversation): AgentDelivery {

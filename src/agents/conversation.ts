@@ -12,6 +12,8 @@ type EntryOf<Kind extends Entry["kind"]> = Extract<Entry, { kind: Kind }>;
 
 /** A call of the last reply that has no result yet. */
 export interface PendingCall extends ToolCall {
+  /** Somebody has begun with it, which must not be done twice. */
+  readonly isBegun?: true;
   /** Undefined when nobody has been asked. */
   readonly approval?: {
     readonly id: string;
@@ -157,6 +159,9 @@ export class Conversation {
         return;
       case "reply":
         this.replied(entry);
+        return;
+      case "tool-begun":
+        this.change(entry.callId, { isBegun: true });
         return;
       case "tool-result":
         this.calls.delete(entry.callId);

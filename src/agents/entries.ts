@@ -37,6 +37,8 @@ export type Entry =
       readonly usd?: number;
       readonly contextVariables?: Variables;
     }
+  /** A call that must not be made twice is about to be made. */
+  | { readonly kind: "tool-begun"; readonly turn: number; readonly callId: string }
   | {
       readonly kind: "tool-result";
       readonly turn: number;

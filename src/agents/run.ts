@@ -275,6 +275,8 @@ function* eventsOf(entry: RecordedEntry): Generator<RunEvent> {
       yield { ...at, type: "guardrail", turn, side, names, ...(reject !== undefined && { reject }) };
       return;
     }
+    // Of no use to who looks.
+    case "tool-begun":
     case "step":
       return;
     case "done": {

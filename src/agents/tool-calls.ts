@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import {
   CancelledError,
+  CapabilityError,
   ConnectionLostError,
   Retry,
   ShutdownError,
@@ -8,11 +9,12 @@ import {
   UnroutableError,
   validate,
   ValidationError,
-  type StepTools,
+  type Effect,
+  type StateTransaction,
 } from "../tasks/index.ts";
 import type { AskTool } from "./agent.ts";
 import { approvalIdOf } from "./approvals.ts";
-import type { PendingCall } from "./conversation.ts";
+import type { Conversation, PendingCall } from "./conversation.ts";
 import type { Entry, Limits, Variables } from "./entries.ts";
 import { handoffName } from "./handoff.ts";
 import type { AnyTool } from "./tool.ts";
@@ -24,13 +26,15 @@ interface Outcome {
   readonly contextVariables?: Variables;
 }
 
+type Commit = (decide: (now: Conversation) => readonly Entry[]) => Promise<void>;
+
 /** Runs what a model has called. INVARIANT 22: in order, reads beside each other, effects by the ledger. */
 export class ToolCalls {
   private readonly parts: TurnParts;
-  private readonly commit: (entries: readonly Entry[]) => Promise<void>;
+  private readonly commit: Commit;
   private readonly turn: number;
 
-  constructor(parts: TurnParts, commit: (entries: readonly Entry[]) => Promise<void>) {
+  constructor(parts: TurnParts, commit: Commit) {
     this.parts = parts;
     this.commit = commit;
     this.turn = parts.conversation.turn;
@@ -57,7 +61,7 @@ export class ToolCalls {
     for (const call of calls) {
       const outcome = await (reads.get(call.id) ?? this.outcomeOf(call));
       if (outcome)
-        await this.commit([{ ...this.result(call, outcome.content, outcome.isError), ...pick(outcome) }]);
+        await this.record({ ...this.result(call, outcome.content, outcome.isError), ...pick(outcome) });
     }
   }
 
@@ -87,7 +91,7 @@ export class ToolCalls {
       conversation.asked(callId) ?? conversation.pendingCalls.find(({ id }) => id === callId)?.asked;
     const child = known?.conversation ?? childOf(conversation.id, callId);
     if (known === undefined)
-      await this.commit([{ kind: "asked", turn: this.turn, callId, agent, conversation: child, text }]);
+      await this.record({ kind: "asked", turn: this.turn, callId, agent, conversation: child, text });
     const { contextVariables, turnsLeft, limits, handoffs, usage, usd } = conversation;
     // What is left is for both: who asks in a circle comes to an end.
     const left: Limits = {
@@ -117,10 +121,13 @@ export class ToolCalls {
       );
     } catch (error) {
       if (!(error instanceof UnroutableError)) throw error;
-      await this.commit([
-        { kind: "answered", callId, outcome: "unknown-agent", content: `there is no agent '${agent}'` },
-      ]);
+      const content = `there is no agent '${agent}'`;
+      await this.record({ kind: "answered", callId, outcome: "unknown-agent", content });
     }
+  }
+
+  private record(entry: Entry): Promise<void> {
+    return this.commit(() => [entry]);
   }
 
   private isHandoff(name: string): boolean {
@@ -186,17 +193,15 @@ export class ToolCalls {
     const { conversation, clock, approvalTimeoutMs } = this.parts;
     const approvalId = approvalIdOf(conversation.id, callId);
     const expiresAtMs = clock.nowMs() + approvalTimeoutMs;
-    await this.commit([
-      {
-        kind: "approval-requested",
-        turn: this.turn,
-        approvalId,
-        callId,
-        name,
-        arguments: given,
-        expiresAtMs,
-      },
-    ]);
+    await this.record({
+      kind: "approval-requested",
+      turn: this.turn,
+      approvalId,
+      callId,
+      name,
+      arguments: given,
+      expiresAtMs,
+    });
     await this.expireApproval(approvalId, expiresAtMs);
   }
 
@@ -210,6 +215,8 @@ export class ToolCalls {
   }
 
   private async execute(call: PendingCall): Promise<Outcome> {
+    // Whatever has become of the tool since.
+    if (call.isBegun) throw unknownOutcome(call);
     const tool = this.toolOf(call);
     if (tool === undefined) {
       const names = Object.keys(this.parts.agent.options.tools ?? {});
@@ -217,15 +224,19 @@ export class ToolCalls {
     }
     const input = await readInput(call, tool.inputSchema);
     if ("wrong" in input) return failed(input.wrong);
-    const { effect } = tool;
     let variables: Variables | undefined;
     const setContext = (changes: Variables): void => {
       variables = { ...variables, ...changes };
     };
-    const work = async (tools: StepTools): Promise<Outcome> => {
-      const value = await tool.execute(input.value as never, this.contextOf(call, tools, setContext));
-      const content = typeof value === "string" ? value : (JSON.stringify(value) ?? "");
-      return { content, ...(variables && { contextVariables: variables }) };
+    const work = async (transaction?: StateTransaction): Promise<Outcome> => {
+      const context = this.contextOf(call, setContext, transaction);
+      try {
+        const value = await tool.execute(input.value as never, context);
+        const content = typeof value === "string" ? value : (JSON.stringify(value) ?? "");
+        return { content, ...(variables && { contextVariables: variables }) };
+      } catch (error) {
+        throw new ToolFailure(error);
+      }
     };
     try {
       const attributes = {
@@ -234,19 +245,51 @@ export class ToolCalls {
         "gen_ai.tool.call.id": call.id,
       };
       return await this.parts.scope.run(`execute_tool ${call.name}`, { attributes }, () =>
-        this.parts.task.step(`tool ${call.id}`, { effect }, work),
+        this.byEffect(call, tool.effect, work),
       );
     } catch (error) {
-      return this.failure(call, error);
+      // What went wrong in a tool is the model's to deal with; what went wrong around it is not.
+      if (!(error instanceof ToolFailure)) throw error;
+      return this.failure(call, error.cause);
     }
   }
 
+  /** INVARIANT 16. What a call has done is known by its result in the journal, whoever's turn it is then. */
+  private async byEffect(
+    call: PendingCall,
+    effect: Effect,
+    work: (transaction?: StateTransaction) => Promise<Outcome>,
+  ): Promise<Outcome> {
+    const { task } = this.parts;
+    task.signal.throwIfAborted();
+    if (effect === "transactional")
+      return task.step(`tool ${call.id}`, { effect }, ({ transaction }) => work(transaction));
+    if (effect !== "once") return work();
+    await this.begin(call);
+    try {
+      return await work();
+    } catch (error) {
+      // An error does not say how far it came.
+      throw unknownOutcome(call, (error as ToolFailure).cause);
+    }
+  }
+
+  /** @throws UnknownOutcomeError when somebody has begun before */
+  private async begin(call: PendingCall): Promise<void> {
+    let isBegun = false;
+    await this.commit((now) => {
+      isBegun = now.pendingCalls.find(({ id }) => id === call.id)?.isBegun ?? false;
+      return isBegun ? [] : [{ kind: "tool-begun", turn: this.turn, callId: call.id }];
+    });
+    if (isBegun) throw unknownOutcome(call);
+  }
+
   private contextOf(
-    { id: toolCallId }: PendingCall,
-    tools: StepTools,
+    { id: toolCallId, name }: PendingCall,
     setContext: (changes: Variables) => void,
+    transaction: StateTransaction | undefined,
   ): Parameters<AnyTool["execute"]>[1] {
-    const { conversation, agent } = this.parts;
+    const { conversation, agent, task } = this.parts;
     return {
       conversation: conversation.id,
       agent: agent.name,
@@ -254,16 +297,16 @@ export class ToolCalls {
       contextVariables: conversation.contextVariables,
       setContext,
       idempotencyKey: `${conversation.id}:${toolCallId}`,
-      signal: tools.signal,
+      signal: task.signal,
       get transaction() {
-        return tools.transaction;
+        if (transaction) return transaction;
+        throw new CapabilityError(`the tool '${name}' is not transactional: give it effect: "transactional"`);
       },
     };
   }
 
-  /** What went wrong in a tool is the model's to deal with; what went wrong around it is not. */
   private failure({ name }: PendingCall, error: unknown): Outcome {
-    if (notOfTheTool.some((kind) => error instanceof kind)) throw error;
+    if (notForTheModel.some((kind) => error instanceof kind)) throw error;
     this.parts.task.signal.throwIfAborted();
     const message = error instanceof Error ? error.message : String(error);
     this.parts.logger.warn({ tool: name, agent: this.parts.agent.name, error: message }, "a tool has failed");
@@ -280,7 +323,15 @@ function childOf(conversation: string, callId: string): string {
   return `${root}/${path.slice(0, 32)}`;
 }
 
-const notOfTheTool = [Retry, UnknownOutcomeError, ConnectionLostError, CancelledError, ShutdownError];
+/** The tool itself has thrown `cause`. */
+class ToolFailure extends Error {
+  constructor(cause: unknown) {
+    super("a tool has failed", { cause });
+  }
+}
+
+/** What a tool may throw that is not for the model. */
+const notForTheModel = [Retry, UnknownOutcomeError, ConnectionLostError, CancelledError, ShutdownError];
 
 type Read = { readonly value: unknown } | { readonly wrong: string };
 
@@ -301,6 +352,13 @@ async function readInput(call: PendingCall, schema: AnyTool["inputSchema"]): Pro
     if (error instanceof ValidationError) return { wrong: `They are not as they must be: ${error.message}` };
     throw error;
   }
+}
+
+function unknownOutcome({ id, name }: PendingCall, cause?: unknown): UnknownOutcomeError {
+  return new UnknownOutcomeError(
+    `the tool '${name}' has begun with call ${id}, and nobody knows whether it was done. It is not done again: look at its receiver.`,
+    { cause },
+  );
 }
 
 function failed(content: string): Outcome {

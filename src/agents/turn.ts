@@ -20,6 +20,7 @@ import {
   type Prices,
   type ToolDescription,
 } from "./model.ts";
+import { withCallIds } from "./models/call-ids.ts";
 import { normalised } from "./names.ts";
 import type { Scope } from "./tracing.ts";
 import { ToolCalls } from "./tool-calls.ts";
@@ -64,7 +65,7 @@ export class Turn {
   constructor(parts: TurnParts) {
     this.parts = parts;
     this.turn = parts.conversation.turn;
-    this.calls = new ToolCalls(parts, (entries) => this.commit(() => entries));
+    this.calls = new ToolCalls(parts, (decide) => this.commit(decide));
   }
 
   /** Resolves when the conversation stands where somebody else, or nobody, has to go on. */
@@ -178,7 +179,9 @@ export class Turn {
       watch.stop();
       await deltas.close();
     }
-    const { text, toolCalls, usage } = reply;
+    const { text, usage } = reply;
+    // What a call has done is known by its id: none may come twice, not even one that the model has been shown no more.
+    const toolCalls = withCallIds(reply.toolCalls, conversation);
     await this.say({
       kind: "reply",
       turn: this.turn,
@@ -204,6 +207,7 @@ export class Turn {
     const { agent, conversation, log, clock, task } = this.parts;
     const watch = new EndWatch(conversation, log, clock, task.signal);
     const asking: Promise<string>[] = [];
+    const stepping: Promise<unknown>[] = [];
     let reply: AgentReply;
     try {
       const last = conversation.messages.findLast((message) => isSaid(message, agent));
@@ -218,7 +222,12 @@ export class Turn {
           turnsLeft: conversation.turnsLeft,
           body: conversation.body ?? last,
         },
-        { signal: watch.signal, log: task.log, step: this.handlerStep(), ask: this.handlerAsk(asking) },
+        {
+          signal: watch.signal,
+          log: task.log,
+          step: this.handlerStep(stepping),
+          ask: this.handlerAsk(asking),
+        },
       );
       const answered = await watch.race(Promise.resolve(handling));
       reply = typeof answered === "string" ? { content: answered } : (answered ?? {});
@@ -229,8 +238,9 @@ export class Turn {
     } finally {
       watch.stop();
     }
-    // It may have asked several at once: all of them must be recorded and sent before the turn is over. What a handler has made of an
-    // answer that is still to come does not count.
+    // It may have asked several at once, and be at work on steps beside them: all of it must be recorded before the turn is over, or the
+    // next would do it again. What a handler has made of an answer that is still to come does not count.
+    await Promise.allSettled(stepping);
     const asked = await Promise.allSettled(asking);
     if (asked.some((answer) => answer.status === "rejected" && answer.reason instanceof Waiting))
       return this.park();
@@ -247,13 +257,20 @@ export class Turn {
     await this.say(said, () => (handoff === undefined ? [] : this.handedOver(nameOf(handoff))));
   }
 
-  private handlerStep(): TaskContext["step"] {
+  private handlerStep(stepping: Promise<unknown>[]): TaskContext["step"] {
     const { conversation, task } = this.parts;
-    return async <T>(name: string, ...rest: unknown[]): Promise<T> => {
+    const recorded = async <T>(name: string, ...rest: unknown[]): Promise<T> => {
       if (conversation.steps.has(name)) return conversation.steps.get(name) as T;
       const result = await (task.step as (...all: unknown[]) => Promise<T>)(name, ...rest);
       await this.commit(() => [{ kind: "step", turn: this.turn, name, result }]);
       return result;
+    };
+    return <T>(name: string, ...rest: unknown[]): Promise<T> => {
+      const step = recorded<T>(name, ...rest);
+      stepping.push(step);
+      // Told where it is awaited, if it is.
+      step.catch(() => {});
+      return step;
     };
   }
 

@@ -28,6 +28,31 @@ function coded(name: string, handler: AgentHandler, more: Partial<AgentOptions> 
   return new Agent({ name, handler, retry: { delay: 10, jitter: "none" }, ...more });
 }
 
+/** One whose model pays by a tool that runs once, and what it calls then. */
+function payer(pay: () => Promise<unknown>, last = "It is paid."): { agent: Agent; called: typeof pay } {
+  const called = vi.fn<typeof pay>(pay);
+  const agent = new Agent({
+    name: "Payer",
+    concurrency: 2,
+    model: scripted([{ toolCalls: [{ name: "pay" }] }, last]),
+    tools: { pay: tool({ description: "Pays", effect: "once", execute: called }) },
+  });
+  return { agent, called };
+}
+
+/** The first turn of a conversation once more, as a copy that somebody has published. */
+function publishTurn({ name }: Agent, conversation: string, id: string): Promise<void> {
+  return bus.publish({
+    exchange: "agent_exchange",
+    routingKey: `agent.${name.toLowerCase()}`,
+    body: {
+      task_id: id,
+      task_type: "agent",
+      payload: { kind: "turn", turn: 1, routing: { conversation } },
+    },
+  });
+}
+
 async function eventsOf(run: AsyncIterable<RunEvent>): Promise<RunEvent[]> {
   const events: RunEvent[] = [];
   for await (const event of run) events.push(event);
@@ -82,17 +107,133 @@ test("two that take the same turn have one reply, and its calls are made once", 
   const swarm = await swarmOf([agent]);
   const run = swarm.run(agent, "Go");
   await vi.waitFor(() => expect(asked).toBe(1));
-  await bus.publish({
-    exchange: "agent_exchange",
-    routingKey: "agent.twice",
-    body: { kind: "turn", turn: 1, routing: { conversation: run.conversation } },
-  });
+  await publishTurn(agent, run.conversation, `${run.conversation}:1`);
   await vi.waitFor(() => expect(asked).toBe(2));
   gate.resolve();
   expect((await run).content).toBe("Done.");
   const replies = (await eventsOf(run)).filter(({ type }) => type === "reply");
   expect(replies).toHaveLength(2);
   expect(called).toHaveBeenCalledTimes(1);
+});
+
+test("a turn that comes by another id than its own is not taken beside it", async () => {
+  const gate = Promise.withResolvers<void>();
+  const { agent, called } = payer(() => gate.promise);
+  const swarm = await swarmOf([agent]);
+  const run = swarm.run(agent, "Go");
+  await vi.waitFor(() => expect(called).toHaveBeenCalledTimes(1));
+  await publishTurn(agent, run.conversation, "another id");
+  await bus.job("another id").result();
+  gate.resolve();
+  expect((await run).content).toBe("It is paid.");
+  expect(called).toHaveBeenCalledTimes(1);
+});
+
+test("a tool that runs once does not run again for another attempt at its turn, and the run says that nobody knows", async () => {
+  const gate = Promise.withResolvers<void>();
+  const { agent, called } = payer(() => gate.promise);
+  const swarm = await swarmOf([agent]);
+  const run = swarm.run(agent, "Go");
+  await vi.waitFor(() => expect(called).toHaveBeenCalledTimes(1));
+  await publishTurn(agent, run.conversation, `${run.conversation}:1`);
+  expect(await run).toMatchObject({
+    outcome: "failed",
+    reason: expect.stringMatching(/^unknown-outcome: the tool 'pay' has begun .* nobody knows/),
+  });
+  gate.resolve();
+  expect(called).toHaveBeenCalledTimes(1);
+});
+
+test("what a tool that runs once has left open is not done by sending its dead letter again, nor by what is said next", async () => {
+  const { agent, called } = payer(() => Promise.reject(new Error("the line is dead")), "I do not know.");
+  const swarm = await swarmOf([agent]);
+  const { conversation, outcome } = await swarm.run(agent, "Go");
+  expect(outcome).toBe("failed");
+  const letters = bus.deadLetters("agent_payer_queue");
+  await vi.waitFor(async () => expect(await letters.count()).toBe(1), { timeout: 5_000 });
+  expect(await letters.browse()).toMatchObject([{ reason: "unknown-outcome", taskId: `${conversation}:1` }]);
+  expect(await letters.redrive()).toBe(1);
+  await bus.job(`${conversation}:1`).result();
+  expect((await swarm.run(agent, { messages: "And?", conversation })).content).toBe("I do not know.");
+  expect((await swarm.history(conversation)).map(({ content }) => content)).toEqual([
+    "Go",
+    "",
+    "The run ended before the result was known: it may have been done.",
+    "And?",
+    "I do not know.",
+  ]);
+  expect(called).toHaveBeenCalledTimes(1);
+});
+
+test("calls of one id are two calls, also where the model is shown but the end of the conversation", async () => {
+  const keys: string[] = [];
+  const call = { toolCalls: [{ name: "charge", id: "call_0" }] };
+  const agent = new Agent({
+    name: "Counter",
+    history: (messages) => messages.slice(-1),
+    model: scripted(() => (keys.length < 3 ? call : "Done.")),
+    tools: {
+      charge: tool({ description: "", execute: (_, { idempotencyKey }) => void keys.push(idempotencyKey) }),
+    },
+  });
+  const swarm = await swarmOf([agent]);
+  expect(await swarm.ask(agent, "Go")).toBe("Done.");
+  expect(new Set(keys).size).toBe(3);
+});
+
+test("a transactional tool writes with the record of it or not at all", async () => {
+  let tries = 0;
+  const write = tool({
+    description: "",
+    effect: "transactional",
+    execute: async (_, { transaction }) => {
+      tries++;
+      await transaction.query("CREATE TABLE IF NOT EXISTS written (try INTEGER)");
+      await transaction.query("INSERT INTO written VALUES (?)", [tries]);
+      if (tries === 1) throw new Error("not yet");
+      return (await transaction.query("SELECT try FROM written")).map((row) => row["try"]);
+    },
+  });
+  const model = scripted([
+    { toolCalls: [{ name: "write" }, { name: "write" }] },
+    ({ messages }) =>
+      messages
+        .filter(({ role }) => role === "tool")
+        .map(({ content }) => content)
+        .join("|"),
+  ]);
+  const agent = new Agent({ name: "Writer", model, tools: { write } });
+  const swarm = await swarmOf([agent]);
+  expect(await swarm.ask(agent, "Go")).toBe("The tool failed: not yet|[2]");
+});
+
+test("a step that is at work while its handler begins to wait is not done again", async () => {
+  const gate = Promise.withResolvers<void>();
+  const answered = Promise.withResolvers<void>();
+  const charge = vi.fn<() => Promise<string>>(async () => {
+    await gate.promise;
+    return "charged";
+  });
+  const b = coded("B", () => {
+    answered.resolve();
+    return "from B";
+  });
+  const a = coded(
+    "A",
+    async (_, { ask, step }) =>
+      (await Promise.all([ask("B", "q"), step("charge", { effect: "once" }, charge)])).join(", "),
+    { concurrency: 2 },
+  );
+  const swarm = await swarmOf([a, b]);
+  const run = swarm.run(a, "Go");
+  await answered.promise;
+  await eventually(async () => {
+    for await (const event of run) if (event.type === "answered") return true;
+    return undefined;
+  });
+  gate.resolve();
+  expect((await run).content).toBe("from B, charged");
+  expect(charge).toHaveBeenCalledTimes(1);
 });
 
 test("a handler that catches what parks it does not answer before the answer is there", async () => {

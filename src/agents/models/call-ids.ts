@@ -6,7 +6,10 @@ import type { ModelRequest } from "../model.ts";
  * Gives an id to each call that has none, or one that was used before: some servers leave them out, and some count from 0 in each
  * reply. The same request gives the same ids.
  */
-export function withCallIds(calls: readonly ToolCall[], { messages }: ModelRequest): ToolCall[] {
+export function withCallIds(
+  calls: readonly ToolCall[],
+  { messages }: Pick<ModelRequest, "messages">,
+): ToolCall[] {
   const used = new Set(
     messages.flatMap((message) =>
       message.role === "assistant" ? (message.toolCalls ?? []).map(({ id }) => id) : [],
