@@ -99,16 +99,7 @@ export class AgentWorker {
         break;
       case "answer":
         await log.commit(conversation, (now) =>
-          now.isOpenCall(delivery.callId)
-            ? [
-                {
-                  kind: "answered",
-                  callId: delivery.callId,
-                  outcome: delivery.outcome,
-                  content: delivery.content,
-                },
-              ]
-            : undefined,
+          now.isUnanswered(delivery.callId) ? [answered(delivery)] : undefined,
         );
         break;
       case "approval":
@@ -185,10 +176,11 @@ export class AgentWorker {
     );
   }
 
-  private async tellAsker({ id, asker, outcome, content, reason }: Conversation): Promise<void> {
+  private async tellAsker({ id, asker, outcome, content, reason, usage, usd }: Conversation): Promise<void> {
     if (asker === undefined) return;
     const { conversation, callId, agent } = asker;
-    const answer = { callId, outcome: outcome!, content: outcome === "completed" ? content : (reason ?? "") };
+    const said = outcome === "completed" ? content : (reason ?? "");
+    const answer = { callId, outcome: outcome!, content: said, usage, usd };
     try {
       await this.parts.bus.send(
         this.parts.taskFor(agent),
@@ -313,6 +305,16 @@ function isAtWork({ status }: Conversation, task: TaskContext): boolean {
 function limitsWithin(own: Limits, asked: Partial<Limits> = {}): Limits {
   const given = Object.entries(asked).filter(([, value]) => Number.isFinite(value) && value >= 0);
   return { ...own, ...Object.fromEntries(given) };
+}
+
+function answered({
+  callId,
+  outcome,
+  content,
+  usage,
+  usd,
+}: Extract<AgentDelivery, { kind: "answer" }>): Entry {
+  return { kind: "answered", callId, outcome, content, usage, usd };
 }
 
 /** By which it is done once, however often it is published. */

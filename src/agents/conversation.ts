@@ -42,8 +42,10 @@ export class Conversation {
   asker: Asker | undefined;
   from: string | undefined;
   body: unknown;
+  /** Of its agents, and of those that they have asked. */
   usage: Usage = noUsage;
   usd = 0;
+  /** What an agent has asked others counts as its own. */
   readonly usageByAgent: Map<string, { usage: Usage; usd: number }> = new Map();
   outcome: Outcome | undefined;
   content = "";
@@ -70,6 +72,8 @@ export class Conversation {
   private readonly answers = new Map<string, EntryOf<"asked"> & { answer?: EntryOf<"answered"> }>();
   /** What handlers have done since the last input, by the step's name. */
   readonly steps: Map<string, unknown> = new Map();
+  /** Who has asked, by the call's id. */
+  private readonly unanswered = new Map<string, string>();
   private readonly inputs = new Set<string>();
   private inbox: EntryOf<"input">[] = [];
 
@@ -122,13 +126,9 @@ export class Conversation {
     return this.answers.get(callId);
   }
 
-  isOpenCall(callId: string): boolean {
-    const call = this.calls.get(callId);
-    return (
-      (call?.asked && !call.answer) ||
-      (this.answers.has(callId) && !this.answers.get(callId)!.answer) ||
-      false
-    );
+  /** Somebody was asked by this id, and what has become of it is not known yet: also when the run has not waited for it. */
+  isUnanswered(callId: string): boolean {
+    return this.unanswered.has(callId);
   }
 
   approval(id: string): PendingCall | undefined {
@@ -191,6 +191,7 @@ export class Conversation {
         return;
       }
       case "asked":
+        this.unanswered.set(entry.callId, this.agent);
         if (this.calls.has(entry.callId)) this.change(entry.callId, { asked: entry });
         else this.answers.set(entry.callId, entry);
         return;
@@ -201,6 +202,8 @@ export class Conversation {
         this.isUnwanted = true;
         return;
       case "answered":
+        this.count(this.unanswered.get(entry.callId) ?? this.agent, entry.usage, entry.usd);
+        this.unanswered.delete(entry.callId);
         if (this.calls.has(entry.callId)) this.change(entry.callId, { answer: entry });
         else if (this.answers.has(entry.callId))
           this.answers.set(entry.callId, { ...this.answers.get(entry.callId)!, answer: entry });
@@ -244,21 +247,10 @@ export class Conversation {
     this.steps.clear();
   }
 
-  private replied({
-    turn,
-    agent,
-    text,
-    toolCalls,
-    usage,
-    usd = 0,
-    contextVariables,
-  }: EntryOf<"reply">): void {
+  private replied({ turn, agent, text, toolCalls, usage, usd, contextVariables }: EntryOf<"reply">): void {
     this.repliedTurn = turn;
     this.hasCalled = toolCalls.length > 0;
-    this.usage = addUsage(this.usage, usage);
-    this.usd += usd;
-    const before = this.usageByAgent.get(agent) ?? { usage: noUsage, usd: 0 };
-    this.usageByAgent.set(agent, { usage: addUsage(before.usage, usage), usd: before.usd + usd });
+    this.count(agent, usage, usd);
     this.setContext(contextVariables);
     this.messages.push({
       role: "assistant",
@@ -267,6 +259,13 @@ export class Conversation {
       ...(toolCalls.length > 0 && { toolCalls }),
     });
     this.calls = new Map(toolCalls.map((call) => [call.id, call]));
+  }
+
+  private count(agent: string, usage: Usage = noUsage, usd = 0): void {
+    this.usage = addUsage(this.usage, usage);
+    this.usd += usd;
+    const before = this.usageByAgent.get(agent) ?? { usage: noUsage, usd: 0 };
+    this.usageByAgent.set(agent, { usage: addUsage(before.usage, usage), usd: before.usd + usd });
   }
 
   private guarded({ turn, side, rewrite, reject }: EntryOf<"guardrail">): void {

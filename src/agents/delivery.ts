@@ -1,6 +1,6 @@
 /** What comes to an agent's queue. */
 import { Fatal } from "../tasks/index.ts";
-import type { ChatMessage } from "./message.ts";
+import type { ChatMessage, Usage } from "./message.ts";
 import type { Asker, Limits, Outcome, Variables } from "./entries.ts";
 
 export type AgentDelivery = MessageDelivery | TurnDelivery | AnswerDelivery | ApprovalDelivery | EndDelivery;
@@ -32,6 +32,9 @@ interface AnswerDelivery {
   readonly callId: string;
   readonly outcome: Outcome;
   readonly content: string;
+  /** What it has cost. */
+  readonly usage: Usage;
+  readonly usd: number;
 }
 
 /** A person has decided, or has not in time. */
@@ -103,8 +106,8 @@ export function encodeDelivery(
     case "turn":
       return { ...common, turn: delivery.turn };
     case "answer": {
-      const { callId, outcome, content } = delivery;
-      return { ...common, answer: { callId, outcome, content } };
+      const { callId, outcome, content, usage, usd } = delivery;
+      return { ...common, answer: { callId, outcome, content, usage, usd } };
     }
     case "approval": {
       const { approvalId, approved, reason } = delivery;
@@ -129,13 +132,15 @@ export function decodeDelivery(payload: unknown, id: string): AgentDelivery {
     case "turn":
       return { kind: "turn", conversation, turn: checked(Number(wire.turn), Number.isInteger, "turn") };
     case "answer": {
-      const { callId, outcome, content } = checked(wire.answer, isObject, "answer");
+      const { callId, outcome, content, usage, usd } = checked(wire.answer, isObject, "answer");
       return {
         kind: "answer",
         conversation,
         callId: checked(callId, isText, "answer.callId"),
         outcome: checked(outcome, isText, "answer.outcome"),
         content: checked(content, isText, "answer.content"),
+        usage: { inputTokens: count(usage?.inputTokens), outputTokens: count(usage?.outputTokens) },
+        usd: count(usd),
       };
     }
     case "approval": {
@@ -208,6 +213,11 @@ function checked<T>(value: T, isRight: (value: unknown) => boolean, what: string
 
 function isText(value: unknown): value is string {
   return typeof value === "string";
+}
+
+/** What says nothing of its cost has none. */
+function count(value: unknown): number {
+  return typeof value === "number" && Number.isFinite(value) && value >= 0 ? value : 0;
 }
 
 function isMessage(value: unknown): value is ChatMessage {

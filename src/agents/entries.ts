@@ -88,6 +88,9 @@ export type Entry =
       readonly callId: string;
       readonly outcome: Outcome;
       readonly content: string;
+      /** What the answer has cost, with all that was asked for it. */
+      readonly usage?: Usage;
+      readonly usd?: number;
     }
   /** What a handler has done, and will not do again in this run. */
   | { readonly kind: "step"; readonly turn: number; readonly name: string; readonly result: unknown }

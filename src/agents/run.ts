@@ -1,5 +1,5 @@
 import type { Clock } from "../base/index.ts";
-import type { AssistantMessage, ChatMessage, Usage } from "./message.ts";
+import { noUsage, type AssistantMessage, type ChatMessage, type Usage } from "./message.ts";
 import { Conversation } from "./conversation.ts";
 import type { ConversationLog, RecordedEntry } from "./conversation-log.ts";
 import type { Outcome, Variables } from "./entries.ts";
@@ -17,7 +17,7 @@ export interface RunResult {
   /** Who had the last turn. */
   readonly agent: string;
   readonly contextVariables: Variables;
-  /** Of the whole conversation; `usd` as far as prices are known. */
+  /** Of the whole conversation, and of what its agents have asked others; `usd` as far as prices are known. */
   readonly usage: Usage & { readonly usd: number };
 }
 
@@ -79,7 +79,13 @@ export type RunEvent = { readonly sequence: number; readonly atMs: number } & (
       readonly text: string;
       readonly conversation: string;
     }
-  | { readonly type: "answered"; readonly outcome: Outcome; readonly content: string }
+  | {
+      readonly type: "answered";
+      readonly outcome: Outcome;
+      readonly content: string;
+      /** What the answer has cost, with all that was asked for it. */
+      readonly usage: Usage & { readonly usd: number };
+    }
   | { readonly type: "turn-restarted"; readonly turn: number; readonly attempt: number }
   | { readonly type: "dead"; readonly turn: number; readonly reason: string }
   | {
@@ -152,10 +158,13 @@ export class Run implements PromiseLike<RunResult>, AsyncIterable<RunEvent> {
     await this.sent;
     const { inputId } = this.parts;
     let isOurs = inputId === undefined;
+    let hasEnded = false;
     for await (const { entry, isLast } of this.entries()) {
       isOurs ||= entry.kind === "input" && entry.id === inputId;
       if (isOurs && entry.sequence > after) yield* eventsOf(entry);
-      if (isOurs && entry.kind === "done" && (isLast || inputId !== undefined)) return;
+      // What a run has cost may be known later than its end.
+      hasEnded = entry.kind === "done" || (hasEnded && entry.kind !== "input");
+      if (isOurs && hasEnded && (isLast || inputId !== undefined)) return;
     }
   }
 
@@ -258,9 +267,11 @@ function* eventsOf(entry: RecordedEntry): Generator<RunEvent> {
       yield { ...at, type: "asked", turn, agent, text, conversation };
       return;
     }
-    case "answered":
-      yield { ...at, type: "answered", outcome: entry.outcome, content: entry.content };
+    case "answered": {
+      const { outcome, content, usage = noUsage, usd = 0 } = entry;
+      yield { ...at, type: "answered", outcome, content, usage: { ...usage, usd } };
       return;
+    }
     case "text-delta":
       yield { ...at, type: "text-delta", turn: entry.turn, text: entry.text };
       return;

@@ -236,6 +236,42 @@ test("a step that is at work while its handler begins to wait is not done again"
   expect(charge).toHaveBeenCalledTimes(1);
 });
 
+test("what was asked by a run that has not waited for the answer is counted all the same", async () => {
+  const gate = Promise.withResolvers<void>();
+  const usage = { inputTokens: 900, outputTokens: 100 };
+  const expert = new Agent({
+    name: "Expert",
+    model: scripted([
+      async () => {
+        await gate.promise;
+        return { text: "42", usage };
+      },
+    ]),
+  });
+  const asker = new Agent({
+    name: "Asker",
+    model: scripted([{ toolCalls: [{ name: "expert", arguments: { text: "What is it?" } }], usage }]),
+    tools: { expert: expert.asTool() },
+  });
+  const swarm = await swarmOf([asker, expert]);
+  const run = swarm.run(asker, "Go");
+  await eventually(async () => {
+    for await (const event of run) if (event.type === "asked") return true;
+    return undefined;
+  });
+  await swarm.cancel(run.conversation);
+  expect(await run).toMatchObject({ outcome: "cancelled", usage });
+  gate.resolve();
+  const both = { inputTokens: 1_800, outputTokens: 200 };
+  await vi.waitFor(
+    async () =>
+      expect(await swarm.follow(run.conversation)).toMatchObject({ outcome: "cancelled", usage: both }),
+    { timeout: 5_000 },
+  );
+  const events = await eventsOf(swarm.follow(run.conversation));
+  expect(events.map(({ type }) => type).slice(-2)).toEqual(["done", "answered"]);
+});
+
 test("a handler that catches what parks it does not answer before the answer is there", async () => {
   const b = coded("B", () => "from B");
   const a = coded("A", async (_, { ask }) => {

@@ -198,6 +198,41 @@ describeEachBackend(
       });
     });
 
+    test("a19 d17 what an agent asks others counts as its own, in the run and against its budget", async () => {
+      const usage = { inputTokens: 900, outputTokens: 100 };
+      const expert = talker("Expert", [{ text: "42", usage }]);
+      const asker = talker(
+        "Asker",
+        [{ toolCalls: [{ name: "expert", arguments: { text: "What is it?" } }], usage }],
+        { tools: { expert: expert.asTool() }, budget: { tokens: 3_500 } },
+      );
+      const boss = new Agent({ name: unique("Boss"), handler: (_message, { ask }) => ask(expert, "Well?") });
+      const bus = await backend().connect();
+      const swarm = await swarmOf(bus, [boss, asker, expert], {
+        prices: { scripted: { input: 1, output: 10 } },
+      });
+      expect(await swarm.run(boss, "Go")).toMatchObject({
+        content: "42",
+        usage: { ...usage, usd: expect.closeTo(0.0019) },
+      });
+      const run = swarm.run(asker, "Go");
+      expect(await run).toMatchObject({
+        outcome: "budget",
+        reason: `agent '${asker.name}' has used 4000 tokens of 3500`,
+        usage: { inputTokens: 3_600, outputTokens: 400, usd: expect.closeTo(0.0076) },
+      });
+      const answers: unknown[] = [];
+      for await (const event of run) if (event.type === "answered") answers.push(event.usage);
+      expect(answers).toEqual([
+        { ...usage, usd: expect.closeTo(0.0019) },
+        { ...usage, usd: expect.closeTo(0.0019) },
+      ]);
+      expect(await swarm.run(asker, { messages: "Go", usd: 0.003 })).toMatchObject({
+        outcome: "budget",
+        reason: "the run has used 0.0038 dollars of 0.003",
+      });
+    });
+
     test("a handoff to nobody, or for ever, ends the run with its name", async () => {
       const nobody = unique("Nobody");
       const lost = talker("Lost", [{ toolCalls: [{ name: transferTo(nobody) }] }], { handoffs: [nobody] });
