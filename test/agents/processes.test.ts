@@ -1,38 +1,47 @@
 /** Agents in processes of their own, found by their names. */
 import { randomUUID } from "node:crypto";
-import { join } from "node:path";
-import { expect, inject, onTestFinished, test } from "vitest";
-import { Swarm } from "../../src/agents/index.ts";
-import { connect, type ConnectOptions } from "../../src/tasks/index.ts";
-import { selectedBrokers } from "../support/broker-selection.ts";
-import { dataDirectory } from "../support/data-directory.ts";
-import { startPostgres } from "../support/postgres.ts";
+import { expect, onTestFinished, test } from "vitest";
+import { Agent, Swarm } from "../../src/agents/index.ts";
+import { connect } from "../../src/tasks/index.ts";
 import type { Program } from "../support/program.ts";
 import { startTaskProgram } from "../support/task-program.ts";
+import { selectedPlaces, startPlace } from "./places.ts";
 import type { AgentSettings } from "./programs/agent.ts";
 
-interface Place {
-  readonly target: string;
-  readonly options: Pick<ConnectOptions, "state" | "queueType">;
-}
+test.each(selectedPlaces)("A asks B asks A, with prefetch 1, and all is answered %s", async (where) => {
+  const { target, options } = await startPlace(where);
+  const suffix = randomUUID().slice(0, 8);
+  const swarmOf = async (agent: Agent): Promise<Swarm> => {
+    const bus = await connect(target, options);
+    onTestFinished(() => bus.close());
+    return new Swarm(bus, { agents: [agent] }).start();
+  };
+  const [nameOfA, nameOfB] = [`A ${suffix}`, `B ${suffix}`];
+  await swarmOf(
+    new Agent({
+      name: nameOfA,
+      handler: async ({ content, from }, { ask }) =>
+        from === nameOfB ? `A heard ${content}` : `A(${await ask(nameOfB, content)})`,
+    }),
+  );
+  const swarm = await swarmOf(
+    new Agent({
+      name: nameOfB,
+      handler: async ({ content }, { ask }) => `B(${await ask(nameOfA, `${content} from B`)})`,
+    }),
+  );
+  const asked = ["one", "two", "three"].map((word) => swarm.ask(nameOfA, word));
+  expect(await Promise.all(asked)).toEqual([
+    "A(B(A heard one from B))",
+    "A(B(A heard two from B))",
+    "A(B(A heard three from B))",
+  ]);
+});
 
-const places: Record<string, () => Promise<Place>> = {
-  "on an embedded broker": async () => ({ target: `embedded:${join(dataDirectory(), "data")}`, options: {} }),
-  "on RabbitMQ with Postgres": async () => {
-    const postgres = await startPostgres();
-    onTestFinished(() => postgres.stop());
-    return { target: inject("rabbitmqUrl")!, options: { state: postgres.url } };
-  },
-};
-
-const selected = Object.keys(places).filter((place) =>
-  selectedBrokers.includes(place.includes("RabbitMQ") ? "rabbitmq" : "warren"),
-);
-
-test.each(selected)(
+test.each(selectedPlaces)(
   "a1 a9 a13 a14 a16 a18 three processes, one agent each: a handoff and an answer, through a crash, and an end without leaks %s",
   async (where) => {
-    const { target, options } = await places[where]();
+    const { target, options } = await startPlace(where);
     const suffix = randomUUID().slice(0, 8);
     const start = async (which: AgentSettings["which"]): Promise<Program> => {
       const settings: AgentSettings = { target, options, which, suffix };

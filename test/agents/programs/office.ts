@@ -1,8 +1,20 @@
 /**
- * Three agents in a process that dies by its own hand at the n-th step boundary: before or after an entry is recorded, a message is
- * published, or inside a model's or a tool's call. All that is called from outside is counted by the receiver.
+ * Three agents in a process that dies by its own hand at the n-th boundary of a conversation: before anything of it is recorded or
+ * published, before a delivery is acknowledged, and before, in the middle of and after a call of a model or a tool. All that is called
+ * from outside is counted by the receiver.
+ *
+ * It is compiled and waits; the line `{"start": true}` connects it, `{"conversation", "dieAt"}` says when to die. Its last word is `dies`
+ * with where it was.
  */
-import { Agent, scripted, Swarm, tool, type ModelRequest } from "../../../src/agents/index.ts";
+import { createInterface } from "node:readline";
+import {
+  Agent,
+  scripted,
+  Swarm,
+  tool,
+  type AgentOptions,
+  type ModelRequest,
+} from "../../../src/agents/index.ts";
 import { connect, type ConnectOptions } from "../../../src/tasks/index.ts";
 import { endWithParent, say, sayingLogger } from "../../tasks/programs/say.ts";
 
@@ -10,104 +22,140 @@ export interface OfficeSettings {
   readonly target: string;
   readonly options: Pick<ConnectOptions, "state">;
   readonly receiverPort: number;
-  /** Tells the agents of one run from others. */
+  /** Tells the agents of one test from others. */
   readonly suffix: string;
-  /** Undefined: it lives. */
+}
+
+export interface OfficeOrder {
+  readonly start?: true;
+  readonly conversation?: string;
   readonly dieAt?: number;
 }
 
-const { target, options, receiverPort, suffix, dieAt } = JSON.parse(process.argv[2]) as OfficeSettings;
+const { target, options, receiverPort, suffix } = JSON.parse(process.argv[2]) as OfficeSettings;
+let order: OfficeOrder = {};
 let boundaries = 0;
 
-function boundary(): void {
+/** `of`: what bears the conversation's id, if it belongs to it. */
+function boundary(at: string, of: unknown): void {
+  const { conversation, dieAt } = order;
+  if (conversation === undefined || !JSON.stringify(of).includes(conversation)) return;
   boundaries++;
-  if (boundaries === dieAt) process.kill(process.pid, "SIGKILL");
+  if (boundaries !== dieAt) return;
+  say("dies", { at });
+  process.kill(process.pid, "SIGKILL");
 }
 
-/** Around a call: before it, and after it and before anybody knows of it. */
-async function between<T>(call: () => Promise<T>): Promise<T> {
-  boundary();
-  const result = await call();
-  boundary();
-  return result;
+/** A service that has taken a call, and has not answered yet, is the middle of it. */
+async function post(what: string, key: string): Promise<unknown> {
+  boundary(`before ${what}`, key);
+  const headers = { "Idempotency-Key": key };
+  const response = await fetch(`http://127.0.0.1:${receiverPort}/${what}`, { method: "POST", headers });
+  boundary(`in ${what}`, key);
+  const answer = await response.json();
+  boundary(`after ${what}`, key);
+  return answer;
 }
 
-function post(what: string, key: string): Promise<unknown> {
-  return between(async () => {
-    const headers = { "Idempotency-Key": key };
-    return (await fetch(`http://127.0.0.1:${receiverPort}/${what}`, { method: "POST", headers })).json();
+async function start(): Promise<void> {
+  const bus = await connect(target, { ...options, logger: sayingLogger });
+  const { transport, state } = bus["parts"];
+  const { journal } = bus;
+  const append = journal.append.bind(journal);
+  journal.append = (name, after, addition) => {
+    const entries = addition.entries.map(({ data }) => JSON.parse(data) as { kind: string; name?: string });
+    const kinds = entries.map(({ kind, name: of }) => (of === undefined ? kind : `${kind} of ${of}`));
+    boundary(`before ${kinds.join(", ").replace(`_${suffix}`, "")} is recorded`, name);
+    return append(name, after, addition);
+  };
+  const publish = transport.publish.bind(transport);
+  transport.publish = (message, signal) => {
+    const { payload } = message.body as { payload?: { kind?: string } };
+    boundary(`before ${payload?.kind} is published`, message.body);
+    return publish(message, signal);
+  };
+  const complete = state!.complete.bind(state);
+  state!.complete = async (id, ...rest) => {
+    const isOurs = await complete(id, ...rest);
+    boundary("before it is acknowledged", id);
+    return isOurs;
+  };
+  await new Swarm(bus, { agents: office() }).start();
+  say("ready");
+}
+
+function office(): Agent[] {
+  const reviewer = new Agent({ ...named("reviewer"), model: model("reviewer", ["It is good."]) });
+  const writer = new Agent({
+    ...named("writer"),
+    model: model("writer", [
+      (request) => ({ toolCalls: [{ name: "review", arguments: { text: `Is it good? ${idIn(request)}` } }] }),
+      call("publish"),
+      "It is published.",
+    ]),
+    tools: {
+      review: reviewer.asTool("Reviews"),
+      publish: tool({
+        description: "Publishes",
+        effect: "once",
+        needsApproval: true,
+        execute: (_, { idempotencyKey }) => post("publish", idempotencyKey),
+      }),
+    },
   });
+  const triage = new Agent({
+    ...named("triage"),
+    handoffs: [writer],
+    model: model("triage", [call("look", "charge", "notify"), call(`transfer_to_writer_${suffix}`)]),
+    tools: {
+      look: tool({
+        description: "Looks",
+        effect: "read",
+        execute: (_, { conversation }) => post("look", conversation),
+      }),
+      charge: tool({
+        description: "Charges",
+        execute: (_, { idempotencyKey }) => post("charge", idempotencyKey),
+      }),
+      notify: tool({
+        description: "Tells",
+        effect: "once",
+        execute: (_, { idempotencyKey }) => post("notify", idempotencyKey),
+      }),
+    },
+  });
+  return [triage, writer, reviewer];
 }
 
-const bus = await connect(target, { ...options, logger: sayingLogger });
-const { transport } = bus["parts"];
-const { journal } = bus;
-const [append, publish] = [journal.append.bind(journal), transport.publish.bind(transport)];
-journal.append = (...addition) => between(() => append(...addition));
-transport.publish = (...message) => between(() => publish(...message));
+function named(name: string): Pick<AgentOptions, "name" | "retry"> {
+  return { name: `${name} ${suffix}`, retry: { retries: 1_000, delay: 20, jitter: "none" } };
+}
 
-/** Says the lines in turn, by how far the conversation is. */
+/** Says the lines in turn, by how far the conversation is; each call of it is one of the receiver. */
 function model(agent: string, lines: Parameters<typeof scripted>[0]): ReturnType<typeof scripted> {
   const script = scripted(lines);
   return {
     name: script.name,
     async step(request: ModelRequest) {
-      await post(`model-${agent}`, `${suffix} ${request.messages.length}`);
-      return script.step(request);
+      await post(`model-${agent}`, `${idIn(request)} ${request.messages.length}`);
+      return { ...(await script.step(request)), usage: { inputTokens: 10, outputTokens: 1 } };
     },
   };
 }
 
-const retry = { retries: 1_000, delay: 20, jitter: "none" } as const;
-const call = (name: string): { toolCalls: { name: string }[] } => ({ toolCalls: [{ name }] });
+/** What was said first names the conversation. */
+function idIn({ messages }: ModelRequest): string {
+  return messages[0].content.split(" ").at(-1)!;
+}
 
-const reviewer = new Agent({
-  name: `reviewer ${suffix}`,
-  retry,
-  model: model("reviewer", ["It is good."]),
-});
-const writer = new Agent({
-  name: `writer ${suffix}`,
-  retry,
-  model: model("writer", [
-    { toolCalls: [{ name: "review", arguments: { text: "Is it good?" } }] },
-    call("publish"),
-    "It is published.",
-  ]),
-  tools: {
-    review: reviewer.asTool("Reviews"),
-    publish: tool({
-      description: "Publishes",
-      effect: "once",
-      needsApproval: true,
-      execute: (_, { idempotencyKey }) => post("publish", idempotencyKey),
-    }),
-  },
-});
-const triage = new Agent({
-  name: `triage ${suffix}`,
-  retry,
-  handoffs: [writer],
-  model: model("triage", [
-    { toolCalls: [{ name: "look" }, { name: "charge" }, { name: "notify" }] },
-    call(`transfer_to_writer_${suffix}`),
-  ]),
-  tools: {
-    look: tool({ description: "Looks", effect: "read", execute: () => post("look", "any") }),
-    charge: tool({
-      description: "Charges",
-      execute: (_, { idempotencyKey }) => post("charge", idempotencyKey),
-    }),
-    notify: tool({
-      description: "Tells",
-      effect: "once",
-      execute: (_, { idempotencyKey }) => post("notify", idempotencyKey),
-    }),
-  },
-});
+function call(...names: string[]): { toolCalls: { name: string }[] } {
+  return { toolCalls: names.map((name) => ({ name })) };
+}
 
-const swarm = new Swarm(bus, { agents: [triage, writer, reviewer] });
-await swarm.start();
 endWithParent();
-say("ready");
-process.stdin.on("data", () => say("boundaries", { count: boundaries }));
+createInterface({ input: process.stdin }).on("line", (line) => {
+  order = JSON.parse(line) as OfficeOrder;
+  boundaries = 0;
+  if (order.start) void start();
+  else say("armed");
+});

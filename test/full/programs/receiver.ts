@@ -11,13 +11,15 @@ import { endWithParent, say } from "../../tasks/programs/say.ts";
 const longestMs = 20;
 /** Some answers come when another worker has taken the task long since. */
 const lateMs = 2_000;
-const lateShare = 0.02;
+const { lateShare = 0.02 } = JSON.parse(process.argv[2]) as { lateShare?: number };
 const calls: string[] = [];
 const effects = new Set<string>();
 
 const server = createServer((request, response) => {
   const what = request.url!.slice(1);
   const key = String(request.headers["idempotency-key"]);
+  // The caller knows that it was heard, and not what has come of it.
+  response.flushHeaders();
   void perform(`${what} ${key}`).then((isNew) => response.end(JSON.stringify({ isNew })));
 });
 server.listen(0, "127.0.0.1", () => say("ready", { port: (server.address() as AddressInfo).port }));
