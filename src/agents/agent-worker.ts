@@ -12,7 +12,7 @@ import type { Agent } from "./agent.ts";
 import type { Conversation } from "./conversation.ts";
 import type { ConversationLog } from "./conversation-log.ts";
 import { decodeDelivery, encodeDelivery, type AgentDelivery, type MessageDelivery } from "./delivery.ts";
-import type { Entry, Limits, Outcome } from "./entries.ts";
+import type { Entry, Limits, Outcome, Trace } from "./entries.ts";
 import type { Prices } from "./model.ts";
 import { queueName, routingKey, topicKey } from "./names.ts";
 import type { Scope, Tracing } from "./tracing.ts";
@@ -83,14 +83,7 @@ export class AgentWorker {
     const { log } = this.parts;
     switch (delivery.kind) {
       case "message":
-        await log.commit(conversation, (now) =>
-          now.hasInput(task.taskId)
-            ? undefined
-            : [
-                this.inputOf(delivery, task.taskId),
-                ...(now.isUnwanted ? [this.done(now, "cancelled", "")] : []),
-              ],
-        );
+        await this.takeIn(delivery, conversation, task);
         break;
       case "turn":
         // A turn that comes by another id than its own could be at work elsewhere at the same time.
@@ -117,6 +110,28 @@ export class AgentWorker {
         ? [{ kind: "next", turn: now.turn + 1, agent: now.status === "ready" ? this.agent.name : now.agent }]
         : undefined,
     );
+  }
+
+  /** What begins a run is a span where its sender has none: all turns of the run are of one trace. */
+  private async takeIn(
+    delivery: MessageDelivery,
+    conversation: Conversation,
+    { taskId, headers }: TaskContext,
+  ): Promise<void> {
+    const take = async (scope: Scope): Promise<void> => {
+      await this.parts.log.commit(conversation, (now) =>
+        now.hasInput(taskId)
+          ? undefined
+          : [
+              this.inputOf(delivery, taskId, scope.headers),
+              ...(now.isUnwanted ? [this.done(now, "cancelled", "")] : []),
+            ],
+      );
+    };
+    const scope = (await this.parts.tracing).scope(headers);
+    if (scope.headers["traceparent"] !== undefined) return take(scope);
+    const attributes = { "messaging.system": "rabbitmq", "gen_ai.conversation.id": conversation.id };
+    await scope.run(`process ${routingKey(this.agent.name)}`, { kind: "consumer", attributes }, take);
   }
 
   private async decide(
@@ -200,7 +215,7 @@ export class AgentWorker {
       "gen_ai.agent.name": name,
       "gen_ai.conversation.id": conversation.id,
     };
-    const scope = (await this.parts.tracing).scope(task.headers);
+    const scope = (await this.parts.tracing).scope(conversation.trace ?? task.headers);
     await scope.run(`invoke_agent ${name}`, { kind: "consumer", attributes }, (inside) =>
       this.turnOf(conversation, task, inside).run(),
     );
@@ -218,7 +233,8 @@ export class AgentWorker {
       prices,
       approvalTimeoutMs,
       scope,
-      send: (to, delivery, options) => this.send(to, delivery, task, conversation, options),
+      send: (to, delivery, options) =>
+        this.send(to, delivery, task, conversation, { ...options, headers: scope.headers }),
     });
   }
 
@@ -226,8 +242,8 @@ export class AgentWorker {
     to: string,
     delivery: AgentDelivery,
     task: TaskContext,
-    { contextVariables, turnsLeft, messages, limits }: Conversation,
-    options: { readonly id: string; readonly delay?: number },
+    { contextVariables, turnsLeft, messages, limits, trace }: Conversation,
+    options: { readonly id: string; readonly delay?: number; readonly headers?: Trace },
   ): Promise<void> {
     const content = messages.at(-1)?.content;
     const wire = encodeDelivery(delivery, to, {
@@ -237,12 +253,13 @@ export class AgentWorker {
       from: this.agent.name,
     });
     const { priority } = limits;
-    await task.send(this.parts.taskFor(to), wire, { ...options, result: false, priority });
+    await task.send(this.parts.taskFor(to), wire, { headers: trace, ...options, result: false, priority });
   }
 
   private inputOf(
     { messages, contextVariables, limits, asker, from, body }: MessageDelivery,
     id: string,
+    trace: Trace,
   ): Entry {
     return {
       kind: "input",
@@ -252,6 +269,7 @@ export class AgentWorker {
       limits: limitsWithin(this.parts.defaultLimits(), limits),
       ...(from !== undefined && { from }),
       ...(asker !== undefined && { asker }),
+      ...(trace["traceparent"] !== undefined && { trace }),
       ...(body !== undefined && { body }),
     };
   }

@@ -1,4 +1,4 @@
-import type { Asker, Entry, Limits, Outcome, Variables } from "./entries.ts";
+import type { Asker, Entry, Limits, Outcome, Trace, Variables } from "./entries.ts";
 import {
   addUsage,
   noUsage,
@@ -40,6 +40,8 @@ export class Conversation {
   /** Of the run. */
   limits: Limits = { maxTurns: 0, maxHandoffs: 0 };
   asker: Asker | undefined;
+  /** Of the run, whoever lets it go on. */
+  trace: Trace | undefined;
   from: string | undefined;
   body: unknown;
   /** Of its agents, and of those that they have asked. */
@@ -232,6 +234,7 @@ export class Conversation {
     this.outcome = undefined;
     this.limits = input.limits;
     this.asker = input.asker;
+    this.trace = input.trace;
     this.status = "ready";
     this.takeIn(input);
   }

@@ -13,6 +13,8 @@ export type Entry =
       readonly limits: Limits;
       /** Who waits for the answer. */
       readonly asker?: Asker;
+      /** That the run belongs to: headers of W3C trace context. */
+      readonly trace?: Trace;
       /** What came, where it is no more than text. */
       readonly body?: unknown;
     }
@@ -107,6 +109,8 @@ export type Entry =
       readonly content: string;
       readonly reason?: string;
     };
+
+export type Trace = Readonly<Record<string, string>>;
 
 export type Variables = Readonly<Record<string, unknown>>;
 

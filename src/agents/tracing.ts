@@ -1,4 +1,6 @@
-import type { Attributes, Context, SpanKind } from "@opentelemetry/api";
+import type { Attributes, Context, SpanContext, SpanKind } from "@opentelemetry/api";
+import { isUndecided } from "../tasks/index.ts";
+import type { Trace } from "./entries.ts";
 
 type Api = typeof import("@opentelemetry/api");
 
@@ -7,8 +9,8 @@ type Api = typeof import("@opentelemetry/api");
  * has not. https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-agent-spans/
  */
 export interface Scope {
-  /** What carries the trace in a message. */
-  readonly headers: Readonly<Record<string, string>>;
+  /** What carries the trace in a message; empty where there is none. */
+  readonly headers: Trace;
   /** Runs `work` in a span within this one; what it throws is the span's error. */
   run<T>(name: string, options: SpanOptions, work: (scope: Scope) => Promise<T>): Promise<T>;
   set(attributes: Attributes): void;
@@ -30,52 +32,70 @@ const kinds = { internal: 0, client: 2, producer: 3, consumer: 4 } as const sati
   SpanKind
 >;
 
-const noScope: Scope = {
-  headers: {},
-  run: (_name, _options, work) => work(noScope),
-  set() {},
-};
+/** Nobody records here; what somebody else does is carried on. */
+function closedScope(headers: Trace): Scope {
+  const scope: Scope = { headers, run: (_name, _options, work) => work(scope), set() {} };
+  return scope;
+}
 
 export async function loadTracing(): Promise<Tracing> {
   let api: Api;
   try {
     api = await import("@opentelemetry/api");
   } catch {
-    return { scope: () => noScope };
+    return { scope: (headers) => closedScope(traceIn(headers)) };
   }
-  const { context, propagation } = api;
+  const { context, propagation, trace, ROOT_CONTEXT } = api;
   return {
-    scope: (headers) =>
-      new OpenScope(
-        api,
-        headers === undefined ? context.active() : propagation.extract(context.active(), headers),
-      ),
+    scope(headers) {
+      if (headers === undefined) return new OpenScope(api, context.active());
+      const carried = traceIn(headers);
+      if (carried["traceparent"] !== undefined)
+        return new OpenScope(api, propagation.extract(context.active(), headers), { carried });
+      const cause = trace.getSpanContext(propagation.extract(ROOT_CONTEXT, headers));
+      return new OpenScope(api, context.active(), { cause });
+    },
   };
+}
+
+/** Without what a sender has made up that records nothing itself. */
+function traceIn({ traceparent, tracestate }: Readonly<Record<string, unknown>> = {}): Trace {
+  if (typeof traceparent !== "string" || isUndecided(traceparent)) return {};
+  return { traceparent, ...(typeof tracestate === "string" && { tracestate }) };
 }
 
 class OpenScope implements Scope {
   private readonly api: Api;
   private readonly context: Context;
+  /** What has come, for where the API is there and nothing behind it. */
+  private readonly carried: Trace;
+  /** What spans are linked to that begin a trace here. */
+  private readonly cause: SpanContext | undefined;
 
-  constructor(api: Api, context: Context) {
+  constructor(api: Api, context: Context, came: { carried?: Trace; cause?: SpanContext } = {}) {
     this.api = api;
     this.context = context;
+    this.carried = came.carried ?? {};
+    this.cause = came.cause;
   }
 
-  get headers(): Record<string, string> {
+  get headers(): Trace {
     const headers: Record<string, string> = {};
     this.api.propagation.inject(this.context, headers);
-    return headers;
+    return headers["traceparent"] === undefined ? this.carried : headers;
   }
 
   async run<T>(name: string, options: SpanOptions, work: (scope: Scope) => Promise<T>): Promise<T> {
     const { kind = "internal", attributes } = options;
     const { trace, context, SpanStatusCode } = this.api;
     const tracer = trace.getTracer("warrenmq");
-    const span = tracer.startSpan(name, { kind: kinds[kind], attributes }, this.context);
+    const links = this.cause && [{ context: this.cause }];
+    const span = tracer.startSpan(name, { kind: kinds[kind], attributes, links }, this.context);
     const inside = trace.setSpan(this.context, span);
     try {
-      return await context.with(inside, () => work(new OpenScope(this.api, inside)));
+      return await context.with(inside, () =>
+        work(new OpenScope(this.api, inside, { carried: this.carried })),
+      );
     } catch (error) {
       span.recordException(error as Error);
       span.setStatus({ code: SpanStatusCode.ERROR, message: (error as Error).message });

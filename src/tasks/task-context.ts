@@ -72,7 +72,8 @@ export class TaskContext implements Context {
       const place = this.children.get(task.name) ?? 0;
       this.children.set(task.name, place + 1);
       const id = options.id ?? idOf(task, input) ?? derivedId(message.id, task.name, key ?? String(place));
-      return sender.send(task, input, { ...options, headers: { ...trace(message), ...options.headers }, id });
+      const inherited = options.headers?.["traceparent"] === undefined ? trace(message) : {};
+      return sender.send(task, input, { ...options, headers: { ...inherited, ...options.headers }, id });
     };
   }
 

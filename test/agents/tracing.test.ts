@@ -13,7 +13,8 @@ import { startBroker } from "../../src/broker/index.ts";
 import { join } from "node:path";
 import { dataDirectory } from "../support/data-directory.ts";
 
-test("d17 a run over several connections is one trace, by the conventions for generative AI", async () => {
+/** What is recorded from now on until the test ends, as by a program with OpenTelemetry's defaults. */
+function record(): InMemorySpanExporter {
   const exporter = new InMemorySpanExporter();
   trace.setGlobalTracerProvider(
     new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }),
@@ -24,6 +25,11 @@ test("d17 a run over several connections is one trace, by the conventions for ge
     propagation.disable();
     context.disable();
   });
+  return exporter;
+}
+
+test("d17 a run over several connections is one trace, by the conventions for generative AI", async () => {
+  const exporter = record();
   const broker = await startBroker({ port: 0 });
   onTestFinished(() => broker.stop());
   const state = `sqlite:${join(dataDirectory(), "state.db")}`;
@@ -73,4 +79,83 @@ test("d17 a run over several connections is one trace, by the conventions for ge
     "gen_ai.tool.name": "look",
     "gen_ai.tool.call.id": expect.stringMatching(/^call_/),
   });
+});
+
+test("what a sender without OpenTelemetry has begun is one trace from its first agent on, also through answers and approvals of others", async () => {
+  const bus = await connect("embedded::memory:");
+  onTestFinished(() => bus.close());
+  const c = new Agent({ name: "C", model: scripted(["It is good."]) });
+  const b = new Agent({
+    name: "B",
+    model: scripted([
+      { toolCalls: [{ name: "c", arguments: { text: "Is it good?" } }] },
+      { toolCalls: [{ name: "pay" }] },
+      "Done.",
+    ]),
+    tools: {
+      c: c.asTool("Knows"),
+      pay: tool({ description: "", needsApproval: true, execute: () => "paid" }),
+    },
+  });
+  const a = new Agent({
+    name: "A",
+    handoffs: [b],
+    model: scripted([{ toolCalls: [{ name: "transfer_to_b" }] }]),
+  });
+  const away = await new Swarm(bus, { agents: [a] }).start();
+  await away.close();
+  // Neither this one nor who decides below records anything.
+  const run = away.run(a, "Go!");
+  await run.sent;
+  const queue = (await away.debugQueues())["A"].queue_name;
+  const { transport } = bus["parts"];
+  let sent: string;
+  {
+    await using browser = await transport.browse(queue);
+    sent = String((await browser.next())!.message.headers["traceparent"]);
+  }
+
+  const exporter = record();
+  const swarm = await new Swarm(bus, { agents: [a, b, c] }).start();
+  for await (const event of run) {
+    if (event.type !== "approval") continue;
+    await bus.publish({
+      exchange: "agent_exchange",
+      routingKey: "agent.b",
+      body: {
+        kind: "approval",
+        approval: { approvalId: event.id, approved: true },
+        routing: { conversation: run.conversation },
+      },
+    });
+  }
+  expect(await run).toMatchObject({ outcome: "completed", content: "Done." });
+  await swarm.close();
+
+  const spans = exporter.getFinishedSpans();
+  const [begun] = spans;
+  expect(begun).toMatchObject({ name: "process agent.a", parentSpanContext: undefined });
+  const [, traceId, spanId] = sent.split("-");
+  expect(begun.links.map(({ context: linked }) => linked)).toMatchObject([{ traceId, spanId }]);
+  expect(spans.map(({ name }) => name).filter((name) => name.startsWith("invoke_agent"))).toEqual([
+    "invoke_agent A",
+    "invoke_agent B",
+    "invoke_agent C",
+    "invoke_agent B",
+    "invoke_agent B",
+  ]);
+  expect(new Set(spans.map((span) => span.spanContext().traceId)).size).toBe(1);
+});
+
+test("a sender that does not want its trace recorded is heard", async () => {
+  const exporter = record();
+  const bus = await connect("embedded::memory:");
+  onTestFinished(() => bus.close());
+  const swarm = await new Swarm(bus, { agents: [new Agent({ name: "A", handler: () => "heard" })] }).start();
+  const headers = { traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00" };
+  const body = { content: "Go!", routing: { conversation: "untraced" } };
+  await bus.publish({ exchange: "agent_exchange", routingKey: "agent.a", headers, body });
+  expect((await swarm.follow("untraced")).content).toBe("heard");
+  await swarm.close();
+  expect(exporter.getFinishedSpans()).toEqual([]);
 });
