@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import type { Clock, Logger } from "../base/index.ts";
+import type { Clock, Logger, Timer } from "../base/index.ts";
 import { CapabilityError, type Bus, type Task } from "../tasks/index.ts";
 import { nameOf, type Agent } from "./agent.ts";
 import { agentTask, AgentWorker } from "./agent-worker.ts";
@@ -98,6 +98,7 @@ export class Swarm implements AsyncDisposable {
   private readonly workers = new Map<string, AgentWorker>();
   private readonly started = new Map<string, Promise<void>>();
   private readonly failures = new Map<string, Error>();
+  private readonly refreshing: Timer[] = [];
   private readonly others = new Map<string, Task>();
   private readonly closing = new AbortController();
 
@@ -163,7 +164,7 @@ export class Swarm implements AsyncDisposable {
     return [...this.workers.values()].map(({ agent }) => agent);
   }
 
-  /** Agents that were started with this state, wherever they live, the latest first. */
+  /** Agents that live with this state, in whatever process, or did lately; the latest first. */
   known(limit = 1000): Promise<KnownAgent[]> {
     return this.registry.list(limit);
   }
@@ -300,6 +301,7 @@ export class Swarm implements AsyncDisposable {
   /** Takes no more messages, and lets turns finish. The bus goes on. Closing twice is fine. */
   async close(): Promise<void> {
     this.closing.abort();
+    for (const timer of this.refreshing) timer.cancel();
     await Promise.all([...this.workers.values()].map(({ worker }) => worker.close()));
     await Promise.allSettled(this.started.values());
   }
@@ -327,7 +329,7 @@ export class Swarm implements AsyncDisposable {
     for (let tried = 1; ; tried++) {
       try {
         await worker.start();
-        await this.registry.add(agent);
+        await this.announce(agent);
         this.failures.delete(key);
         return;
       } catch (error) {
@@ -358,12 +360,25 @@ export class Swarm implements AsyncDisposable {
       if (this.closing.signal.aborted) return;
       try {
         await worker.start();
-        await this.registry.add(agent);
+        await this.announce(agent);
         this.failures.delete(key);
       } catch (error) {
         this.failures.set(key, error as Error);
       }
     }
+  }
+
+  /** Others know of it as long as it is there, and a while after. */
+  private async announce(agent: Agent): Promise<void> {
+    const { registry, clock, logger, closing } = this;
+    await registry.add(agent);
+    if (closing.signal.aborted) return;
+    const refresh = (): void => {
+      registry.refresh(agent).catch((error: Error) => {
+        logger.warn({ agent: agent.name, error: error.message }, "cannot say that an agent is still there");
+      });
+    };
+    this.refreshing.push(clock.every(registry.refreshMs, refresh));
   }
 
   private pause(ms: number): Promise<void> {

@@ -12,6 +12,7 @@ import {
   type SwarmOptions,
 } from "../../src/agents/index.ts";
 import { connect, type Bus } from "../../src/tasks/index.ts";
+import { testBus } from "../../src/testing/index.ts";
 import { eventually } from "../support/eventually.ts";
 
 let bus: Bus;
@@ -365,6 +366,26 @@ test("agents that ask each other for ever come to an end", async () => {
   const { outcome, reason } = await swarm.run("Ping", "Go");
   expect(outcome).toBe("failed");
   expect(reason).toMatch(/gave no answer/);
+});
+
+test("an agent is known as long as it is there, and a while after", async () => {
+  const hourMs = 3_600_000;
+  await using quick = await testBus({ retention: 7 * hourMs });
+  const agents = ["Here", "Gone"].map((name) => coded(name, () => ""));
+  const [here, gone] = agents.map((agent) => new Swarm(quick, { agents: [agent] }));
+  const startedAtMs = quick.clock.nowMs();
+  await here.start();
+  await gone.start();
+  await gone.close();
+  const elsewhere = new Swarm(quick);
+  const names = async (): Promise<string[]> => (await elsewhere.known()).map(({ name }) => name).toSorted();
+  expect(await names()).toEqual(["Gone", "Here"]);
+  for (let hour = 1; hour <= 20; hour++) {
+    quick.clock.advance(hourMs);
+    await vi.waitFor(async () => expect(await names()).toEqual(hour < 7 ? ["Gone", "Here"] : ["Here"]));
+  }
+  expect(await elsewhere.known()).toEqual([{ name: "Here", role: "", startedAtMs }]);
+  await here.close();
 });
 
 test("a name that is too long is an error, and nobody else suffers", async () => {
