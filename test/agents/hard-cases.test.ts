@@ -441,3 +441,29 @@ test("a turn that was handed back after it was recorded, and before the next was
   transport.publish = publish;
   expect((await run).content).toBe("from B");
 });
+
+test("a turn that is at work is not begun a second time by who has handed it over and comes again", async () => {
+  const gate = Promise.withResolvers<void>();
+  const { agent: payee, called } = payer(() => gate.promise);
+  const a = coded("A", () => ({ handoff: payee }));
+  const state = bus["parts"].state!;
+  const complete = state.complete.bind(state);
+  const again = Promise.withResolvers<void>();
+  let tries = 0;
+  state.complete = async (id, ...rest) => {
+    if (!id.endsWith(":1") || tries > 1) return complete(id, ...rest);
+    // It has handed over, and dies before it can say so.
+    if (++tries === 1) throw new Error("the state takes nothing");
+    const isOurs = await complete(id, ...rest);
+    again.resolve();
+    return isOurs;
+  };
+  const swarm = await swarmOf([a, payee]);
+  const run = swarm.run(a, "Go");
+  await again.promise;
+  await vi.waitFor(() => expect(called).toHaveBeenCalledTimes(1));
+  gate.resolve();
+  expect(await run).toMatchObject({ outcome: "completed", content: "It is paid." });
+  expect(called).toHaveBeenCalledTimes(1);
+  expect(tries).toBe(2);
+});
