@@ -46,9 +46,11 @@ test("d17 a run over several connections is one trace, by the conventions for ge
       tools: { look: tool({ description: "", effect: "read", execute: () => "seen" }) },
     }),
   );
-  await swarmOf(new Agent({ name: "B", model: scripted(["Done."]) }));
+  const last = await swarmOf(new Agent({ name: "B", model: scripted(["Done."]) }));
   const swarm = await swarmOf();
   const { conversation } = await swarm.run("A", "Go!");
+  // The run is over before its last span is.
+  await last.close();
 
   const spans = exporter.getFinishedSpans();
   expect(spans.map(({ name }) => name)).toEqual([
