@@ -41,7 +41,7 @@ export interface AgentReply {
 export interface HandlerContext {
   readonly signal: AbortSignal;
   readonly log: Logger;
-  /** Remembers what it did: another attempt, or a rerun after {@link ask}, does not do it again. */
+  /** Remembers what it did: another attempt, or a rerun after {@link ask}, does not do it again. The turn waits for what was begun. */
   readonly step: TaskContext["step"];
   /**
    * Asks another agent, in a conversation of its own, and gives its answer. No delivery is held meanwhile: the handler ends here

@@ -7,6 +7,7 @@ import {
   type ToolCall,
   type Usage,
 } from "./message.ts";
+import { normalised } from "./names.ts";
 
 type EntryOf<Kind extends Entry["kind"]> = Extract<Entry, { kind: Kind }>;
 
@@ -47,8 +48,6 @@ export class Conversation {
   /** Of its agents, and of those that they have asked. */
   usage: Usage = noUsage;
   usd = 0;
-  /** What an agent has asked others counts as its own. */
-  readonly usageByAgent: Map<string, { usage: Usage; usd: number }> = new Map();
   outcome: Outcome | undefined;
   content = "";
   reason: string | undefined;
@@ -76,6 +75,8 @@ export class Conversation {
   readonly steps: Map<string, unknown> = new Map();
   /** Who has asked, by the call's id. */
   private readonly unanswered = new Map<string, string>();
+  /** By the agent, as queues see its name: whoever hands over may write it otherwise. */
+  private readonly usageByAgent = new Map<string, { usage: Usage; usd: number }>();
   private readonly inputs = new Set<string>();
   private inbox: EntryOf<"input">[] = [];
 
@@ -117,6 +118,11 @@ export class Conversation {
   /** A turn has parked, and the one after it goes on with it. */
   private get isResuming(): boolean {
     return this.calls.size > 0 || (this.answers.size > 0 && this.repliedTurn < this.turn);
+  }
+
+  /** What an agent has asked others counts as its own. */
+  usageOf(agent: string): { readonly usage: Usage; readonly usd: number } {
+    return this.usageByAgent.get(normalised(agent)) ?? { usage: noUsage, usd: 0 };
   }
 
   hasInput(id: string): boolean {
@@ -267,8 +273,11 @@ export class Conversation {
   private count(agent: string, usage: Usage = noUsage, usd = 0): void {
     this.usage = addUsage(this.usage, usage);
     this.usd += usd;
-    const before = this.usageByAgent.get(agent) ?? { usage: noUsage, usd: 0 };
-    this.usageByAgent.set(agent, { usage: addUsage(before.usage, usage), usd: before.usd + usd });
+    const before = this.usageOf(agent);
+    this.usageByAgent.set(normalised(agent), {
+      usage: addUsage(before.usage, usage),
+      usd: before.usd + usd,
+    });
   }
 
   private guarded({ turn, side, rewrite, reject }: EntryOf<"guardrail">): void {

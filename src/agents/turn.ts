@@ -364,7 +364,7 @@ export class Turn {
       return ["timeout", "it took longer than it may"];
     const { model, budget } = agent.options;
     if (!model) return undefined;
-    const ofAgent = conversation.usageByAgent.get(agent.name) ?? { usage: noUsage, usd: 0 };
+    const ofAgent = conversation.usageOf(agent.name);
     for (const [whose, allowed, used] of [
       ["the run", limits, { usage, usd }],
       [`agent '${agent.name}'`, budget ?? {}, ofAgent],

@@ -206,16 +206,21 @@ describeEachBackend(
         [{ toolCalls: [{ name: "expert", arguments: { text: "What is it?" } }], usage }],
         { tools: { expert: expert.asTool() }, budget: { tokens: 3_500 } },
       );
+      const triage = talker(
+        "Triage",
+        [{ toolCalls: [{ name: transferTo(asker) }], usage: { inputTokens: 0, outputTokens: 0 } }],
+        { handoffs: [asker.name.toLowerCase()] },
+      );
       const boss = new Agent({ name: unique("Boss"), handler: (_message, { ask }) => ask(expert, "Well?") });
       const bus = await backend().connect();
-      const swarm = await swarmOf(bus, [boss, asker, expert], {
+      const swarm = await swarmOf(bus, [boss, triage, asker, expert], {
         prices: { scripted: { input: 1, output: 10 } },
       });
       expect(await swarm.run(boss, "Go")).toMatchObject({
         content: "42",
         usage: { ...usage, usd: expect.closeTo(0.0019) },
       });
-      const run = swarm.run(asker, "Go");
+      const run = swarm.run(triage, "Go");
       expect(await run).toMatchObject({
         outcome: "budget",
         reason: `agent '${asker.name}' has used 4000 tokens of 3500`,
