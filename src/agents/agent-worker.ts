@@ -16,7 +16,7 @@ import type { Entry, Limits, Outcome, Trace } from "./entries.ts";
 import type { Prices } from "./model.ts";
 import { queueName, routingKey, topicKey } from "./names.ts";
 import type { Scope, Tracing } from "./tracing.ts";
-import { Turn } from "./turn.ts";
+import { tookTooLong, Turn } from "./turn.ts";
 
 export interface AgentWorkerParts {
   readonly bus: Bus;
@@ -102,7 +102,7 @@ export class AgentWorker {
         await log.commit(conversation, (now) =>
           now.status === "done" || (delivery.firstTurn !== undefined && delivery.firstTurn !== now.firstTurn)
             ? undefined
-            : [this.done(now, delivery.outcome, "")],
+            : [this.done(now, delivery.outcome, delivery.outcome === "timeout" ? tookTooLong : "")],
         );
     }
     await log.commit(conversation, (now) =>

@@ -47,6 +47,9 @@ export interface TurnParts {
 /** An output that was sent back so often is not asked for again. */
 const mostRejections = 3;
 
+/** Of a run whose time is over. */
+export const tookTooLong = "it took longer than it may";
+
 /** Somebody else has taken this turn, or it has ended: what was found here does not count. */
 class Superseded extends Error {}
 /** The handler waits for another agent. */
@@ -361,7 +364,7 @@ export class Turn {
     const { limits, usage, usd, turnsTaken } = conversation;
     if (turnsTaken > limits.maxTurns) return ["max-turns", `more than ${limits.maxTurns} turns`];
     if (limits.deadlineMs !== undefined && clock.nowMs() >= limits.deadlineMs)
-      return ["timeout", "it took longer than it may"];
+      return ["timeout", tookTooLong];
     const { model, budget } = agent.options;
     if (!model) return undefined;
     const ofAgent = conversation.usageOf(agent.name);

@@ -480,6 +480,7 @@ describeEachBackend(
       const swarm = await swarmOf(bus, [agent]);
       expect(await swarm.run(agent, { messages: "Wait", timeout: 200 })).toMatchObject({
         outcome: "timeout",
+        reason: "it took longer than it may",
       });
       const run = swarm.run(agent, "Wait");
       await eventually(async () =>
