@@ -9,7 +9,6 @@ const first = Number(process.env["WARREN_AGENT_FIRST_CRASH"] ?? 1 + (Date.now() 
 for (const [where, site] of crashSites) {
   test(`a conversation outlives a crash at its step ${first}, and at each ${each}th after that ${where}`, async () => {
     const places = await crashAtBoundaries(site, each, first);
-    // The last got through.
     expect(places.length).toBeGreaterThan(60 / each - 1);
   }, 240_000);
 }

@@ -1,10 +1,10 @@
 /**
- * Three agents in a process that dies by its own hand at the n-th boundary of a conversation: before anything of it is recorded or
+ * Three agents in a process that dies by its own hand at a boundary of a conversation: before anything of it is recorded or
  * published, before a delivery is acknowledged, and before, in the middle of and after a call of a model or a tool. All that is called
  * from outside is counted by the receiver.
  *
- * It is compiled and waits; the line `{"start": true}` connects it, `{"conversation", "dieAt"}` says when to die. Its last word is `dies`
- * with where it was.
+ * It is compiled and waits; the line `{"start": true}` connects it, `{"conversation", "dieAt"}` says where to die. It tells of each
+ * boundary that it comes to.
  */
 import { createInterface } from "node:readline";
 import {
@@ -26,24 +26,30 @@ export interface OfficeSettings {
   readonly suffix: string;
 }
 
+/** The `nth` of its name in a conversation: what goes on beside each other has no order. */
+export interface Boundary {
+  readonly at: string;
+  readonly nth: number;
+}
+
 export interface OfficeOrder {
   readonly start?: true;
   readonly conversation?: string;
-  readonly dieAt?: number;
+  readonly dieAt?: Boundary;
 }
 
 const { target, options, receiverPort, suffix } = JSON.parse(process.argv[2]) as OfficeSettings;
 let order: OfficeOrder = {};
-let boundaries = 0;
+const passed = new Map<string, number>();
 
 /** `of`: what bears the conversation's id, if it belongs to it. */
 function boundary(at: string, of: unknown): void {
   const { conversation, dieAt } = order;
   if (conversation === undefined || !JSON.stringify(of).includes(conversation)) return;
-  boundaries++;
-  if (boundaries !== dieAt) return;
-  say("dies", { at });
-  process.kill(process.pid, "SIGKILL");
+  const nth = (passed.get(at) ?? 0) + 1;
+  passed.set(at, nth);
+  say("boundary", { at, nth });
+  if (dieAt?.at === at && dieAt.nth === nth) process.kill(process.pid, "SIGKILL");
 }
 
 /** A service that has taken a call, and has not answered yet, is the middle of it. */
@@ -155,7 +161,7 @@ function call(...names: string[]): { toolCalls: { name: string }[] } {
 endWithParent();
 createInterface({ input: process.stdin }).on("line", (line) => {
   order = JSON.parse(line) as OfficeOrder;
-  boundaries = 0;
+  passed.clear();
   if (order.start) void start();
   else say("armed");
 });
