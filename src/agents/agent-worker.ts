@@ -15,6 +15,7 @@ import { decodeDelivery, encodeDelivery, type AgentDelivery, type MessageDeliver
 import type { Entry, Limits, Outcome, Trace } from "./entries.ts";
 import type { Prices } from "./model.ts";
 import { queueName, routingKey, topicKey } from "./names.ts";
+import { isAgain, isCopy, later } from "./redelivery.ts";
 import type { Scope, Tracing } from "./tracing.ts";
 import { tookTooLong, Turn } from "./turn.ts";
 
@@ -87,8 +88,10 @@ export class AgentWorker {
         break;
       case "turn":
         // A turn that comes by another id than its own could be at work elsewhere at the same time.
-        if (task.taskId === turnId(conversation) && isAtWork(conversation, task))
+        if (task.taskId === turnId(conversation) && isAtWork(conversation, task)) {
+          if (isCopy(task)) throw later();
           await this.takeTurn(conversation, task);
+        }
         break;
       case "answer":
         await log.commit(conversation, (now) =>
@@ -118,12 +121,15 @@ export class AgentWorker {
     conversation: Conversation,
     { taskId, headers }: TaskContext,
   ): Promise<void> {
+    // What is asked is published again by who does not know that it was.
+    const id =
+      delivery.asker === undefined ? taskId : `${delivery.asker.conversation}:${delivery.asker.callId}`;
     const take = async (scope: Scope): Promise<void> => {
       await this.parts.log.commit(conversation, (now) =>
-        now.hasInput(taskId)
+        now.hasInput(id)
           ? undefined
           : [
-              this.inputOf(delivery, taskId, scope.headers),
+              this.inputOf(delivery, id, scope.headers),
               ...(now.isUnwanted ? [this.done(now, "cancelled", "")] : []),
             ],
       );
@@ -146,7 +152,10 @@ export class AgentWorker {
     });
   }
 
-  /** Publishes what the conversation needs to go on elsewhere. Each has an id of its own, so that twice is once. */
+  /**
+   * Publishes what the conversation needs to go on elsewhere. A turn's id is its own, so that twice is once; all else is known by what it
+   * says.
+   */
   private async goOn(
     conversation: Conversation,
     delivery: AgentDelivery,
@@ -200,7 +209,7 @@ export class AgentWorker {
       await this.parts.bus.send(
         this.parts.taskFor(agent),
         encodeDelivery({ kind: "answer", conversation, ...answer }, agent, { content }),
-        { id: `${id}:answer`, result: false },
+        { result: false },
       );
     } catch (error) {
       if (!(error instanceof UnroutableError)) throw error;
@@ -307,11 +316,6 @@ export class AgentWorker {
   private done({ turn, agent }: Conversation, outcome: Outcome, reason: string): Entry {
     return { kind: "done", turn, agent, outcome, content: "", ...(reason !== "" && { reason }) };
   }
-}
-
-/** Who had it before may have recorded what it has done, and not published it. */
-function isAgain({ attempt, redelivered }: TaskContext): boolean {
-  return attempt > 1 || redelivered;
 }
 
 /** What waits is at work again where it has died: somebody may be recorded as asked who was not told. */

@@ -24,12 +24,9 @@ export interface Decision {
 /** Decisions that agents wait for, from whatever process they are made. Nothing is held meanwhile. */
 export class Approvals {
   private readonly log: ConversationLog;
-  private readonly send: (agent: string, delivery: AgentDelivery, id: string) => Promise<void>;
+  private readonly send: (agent: string, delivery: AgentDelivery) => Promise<void>;
 
-  constructor(
-    log: ConversationLog,
-    send: (agent: string, delivery: AgentDelivery, id: string) => Promise<void>,
-  ) {
+  constructor(log: ConversationLog, send: (agent: string, delivery: AgentDelivery) => Promise<void>) {
     this.log = log;
     this.send = send;
   }
@@ -51,12 +48,13 @@ export class Approvals {
     const approval = (await this.ofConversation(conversation)).find((open) => open.id === id);
     if (approval === undefined)
       throw new Error(`nothing waits for the approval ${id}: it was decided, has expired, or never was`);
-    const word = approved ? "approved" : "refused";
-    await this.send(
-      approval.agent,
-      { kind: "approval", conversation, approvalId: id, approved, ...(reason !== undefined && { reason }) },
-      `${id}:${word}`,
-    );
+    await this.send(approval.agent, {
+      kind: "approval",
+      conversation,
+      approvalId: id,
+      approved,
+      ...(reason !== undefined && { reason }),
+    });
   }
 
   private async ofConversation(id: string): Promise<Approval[]> {

@@ -119,7 +119,7 @@ export class Swarm implements AsyncDisposable {
     this.logger = logger;
     this.log = new ConversationLog(bus.journal, clock, retentionMs);
     this.registry = new Registry(bus.journal, clock, retentionMs);
-    this.approvals = new Approvals(this.log, (agent, delivery, id) => this.send(agent, delivery, id));
+    this.approvals = new Approvals(this.log, (agent, delivery) => this.send(agent, delivery, randomUUID()));
     for (const agent of options.agents ?? []) this.register(agent);
   }
 

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import {
   CancelledError,
   CapabilityError,
@@ -17,6 +17,7 @@ import { approvalIdOf } from "./approvals.ts";
 import type { Conversation, PendingCall } from "./conversation.ts";
 import type { Entry, Limits, Variables } from "./entries.ts";
 import { handoffName } from "./handoff.ts";
+import { isAgain, later } from "./redelivery.ts";
 import type { AnyTool } from "./tool.ts";
 import type { TurnParts } from "./turn.ts";
 
@@ -117,7 +118,7 @@ export class ToolCalls {
           asker,
           from: own.name,
         },
-        { id: `${child}:message` },
+        { id: randomUUID() },
       );
     } catch (error) {
       if (!(error instanceof UnroutableError)) throw error;
@@ -216,7 +217,7 @@ export class ToolCalls {
 
   private async execute(call: PendingCall): Promise<Outcome> {
     // Whatever has become of the tool since.
-    if (call.isBegun) throw unknownOutcome(call);
+    if (call.isBegun) throw this.isBegun(call);
     const tool = this.toolOf(call);
     if (tool === undefined) {
       const names = Object.keys(this.parts.agent.options.tools ?? {});
@@ -274,14 +275,19 @@ export class ToolCalls {
     }
   }
 
-  /** @throws UnknownOutcomeError when somebody has begun before */
+  /** Whoever has begun has died, unless this is but a copy of what is at work. */
+  private isBegun(call: PendingCall): Error {
+    return isAgain(this.parts.task) ? unknownOutcome(call) : later();
+  }
+
+  /** @throws UnknownOutcomeError when somebody has begun before; Retry when somebody is at it */
   private async begin(call: PendingCall): Promise<void> {
     let isBegun = false;
     await this.commit((now) => {
       isBegun = now.pendingCalls.find(({ id }) => id === call.id)?.isBegun ?? false;
       return isBegun ? [] : [{ kind: "tool-begun", turn: this.turn, callId: call.id }];
     });
-    if (isBegun) throw unknownOutcome(call);
+    if (isBegun) throw this.isBegun(call);
   }
 
   private contextOf(

@@ -1,5 +1,5 @@
 import type { Attributes, Context, SpanContext, SpanKind } from "@opentelemetry/api";
-import { isUndecided } from "../tasks/index.ts";
+import { isUndecidedTrace } from "../tasks/index.ts";
 import type { Trace } from "./entries.ts";
 
 type Api = typeof import("@opentelemetry/api");
@@ -60,7 +60,7 @@ export async function loadTracing(): Promise<Tracing> {
 
 /** Without what a sender has made up that records nothing itself. */
 function traceIn({ traceparent, tracestate }: Readonly<Record<string, unknown>> = {}): Trace {
-  if (typeof traceparent !== "string" || isUndecided(traceparent)) return {};
+  if (typeof traceparent !== "string" || isUndecidedTrace(traceparent)) return {};
   return { traceparent, ...(typeof tracestate === "string" && { tracestate }) };
 }
 

@@ -9,7 +9,7 @@ export {
   type TaskOptions,
 } from "./task.ts";
 export type { DeadLetterOptions, QueueBinding, QueueOptions } from "./queue.ts";
-export { isUndecided } from "./traceparent.ts";
+export { isUndecidedTrace } from "./traceparent.ts";
 export { validate } from "./validate.ts";
 export type { RetryOptions } from "./retry-policy.ts";
 export { Bus, type ListFilter, type PlainMessage } from "./bus.ts";

@@ -41,11 +41,16 @@ function payer(pay: () => Promise<unknown>, last = "It is paid."): { agent: Agen
   return { agent, called };
 }
 
-/** The first turn of a conversation once more, as a copy that somebody has published. */
-function publishTurn({ name }: Agent, conversation: string, id: string): Promise<void> {
+/** The first turn of a conversation once more, as a copy that somebody has published, or for another attempt. */
+function publishTurn(
+  { name }: Agent,
+  conversation: string,
+  { id, attempt }: { id: string; attempt?: number },
+): Promise<void> {
   return bus.publish({
     exchange: "agent_exchange",
     routingKey: `agent.${name.toLowerCase()}`,
+    headers: { ...(attempt !== undefined && { "x-warren-attempt": attempt }) },
     body: {
       task_id: id,
       task_type: "agent",
@@ -108,7 +113,7 @@ test("two that take the same turn have one reply, and its calls are made once", 
   const swarm = await swarmOf([agent]);
   const run = swarm.run(agent, "Go");
   await vi.waitFor(() => expect(asked).toBe(1));
-  await publishTurn(agent, run.conversation, `${run.conversation}:1`);
+  await publishTurn(agent, run.conversation, { id: `${run.conversation}:1`, attempt: 2 });
   await vi.waitFor(() => expect(asked).toBe(2));
   gate.resolve();
   expect((await run).content).toBe("Done.");
@@ -123,8 +128,22 @@ test("a turn that comes by another id than its own is not taken beside it", asyn
   const swarm = await swarmOf([agent]);
   const run = swarm.run(agent, "Go");
   await vi.waitFor(() => expect(called).toHaveBeenCalledTimes(1));
-  await publishTurn(agent, run.conversation, "another id");
+  await publishTurn(agent, run.conversation, { id: "another id" });
   await bus.job("another id").result();
+  gate.resolve();
+  expect((await run).content).toBe("It is paid.");
+  expect(called).toHaveBeenCalledTimes(1);
+});
+
+test("a copy of a turn that is at work waits for the other one", async () => {
+  const gate = Promise.withResolvers<void>();
+  const { agent, called } = payer(() => gate.promise);
+  const swarm = await swarmOf([agent]);
+  const run = swarm.run(agent, "Go");
+  await vi.waitFor(() => expect(called).toHaveBeenCalledTimes(1));
+  const id = `${run.conversation}:1`;
+  await publishTurn(agent, run.conversation, { id });
+  await eventually(async () => (await bus.job(id).state()).phase === "retrying" || undefined);
   gate.resolve();
   expect((await run).content).toBe("It is paid.");
   expect(called).toHaveBeenCalledTimes(1);
@@ -136,7 +155,7 @@ test("a tool that runs once does not run again for another attempt at its turn, 
   const swarm = await swarmOf([agent]);
   const run = swarm.run(agent, "Go");
   await vi.waitFor(() => expect(called).toHaveBeenCalledTimes(1));
-  await publishTurn(agent, run.conversation, `${run.conversation}:1`);
+  await publishTurn(agent, run.conversation, { id: `${run.conversation}:1`, attempt: 2 });
   expect(await run).toMatchObject({
     outcome: "failed",
     reason: expect.stringMatching(/^unknown-outcome: the tool 'pay' has begun .* nobody knows/),
@@ -466,4 +485,39 @@ test("a turn that is at work is not begun a second time by who has handed it ove
   expect(await run).toMatchObject({ outcome: "completed", content: "It is paid." });
   expect(called).toHaveBeenCalledTimes(1);
   expect(tries).toBe(2);
+});
+
+test("what is decided twice at once is one decision, however many take what comes", async () => {
+  const paid = vi.fn<(conversation: string) => void>();
+  const agent = new Agent({
+    name: "Payer",
+    concurrency: 8,
+    model: scripted([{ toolCalls: [{ name: "pay" }] }, "It is paid."]),
+    tools: {
+      pay: tool({
+        description: "Pays",
+        effect: "once",
+        needsApproval: true,
+        execute: (_, { conversation }) => paid(conversation),
+      }),
+    },
+  });
+  const swarm = await swarmOf([agent]);
+  const pay = async (): Promise<string> => {
+    const run = swarm.run(agent, "Go");
+    for await (const event of run) {
+      if (event.type !== "approval") continue;
+      await eventually(async () => {
+        const known = (await swarm.conversations()).find(({ id }) => id === run.conversation);
+        return known?.status === "waiting" || undefined;
+      });
+      const decide = (): Promise<void> => swarm.approvals.resolve(event.id, { approved: true });
+      await Promise.allSettled([decide(), decide(), decide()]);
+    }
+    const { outcome, reason } = await run;
+    return `${outcome} ${reason ?? ""}`.trim();
+  };
+  const outcomes = await Promise.all(Array.from({ length: 10 }, pay));
+  expect(outcomes).toEqual(Array.from({ length: 10 }, () => "completed"));
+  expect(paid).toHaveBeenCalledTimes(10);
 });
