@@ -87,8 +87,8 @@ export async function crashAtBoundaries(site: CrashSite, each: number, first: nu
   let bus = site.isBroker ? undefined : await connectTo(place);
   let [office, standby] = [startOffice(), startOffice()];
   const takeTurns = (): void => {
-    const next = standby;
-    void office.ended.then(() => order(next, { start: true }));
+    const successor = standby;
+    void office.ended.then(() => order(successor, { start: true }));
   };
   takeTurns();
   order(office, { start: true });
