@@ -42,8 +42,8 @@ export interface BrokerAdmin {
   clearTopicPermissions(user: string, options?: InVirtualHost & { exchange?: string }): Promise<void>;
   listTopicPermissions(): readonly TopicPermissionInfo[];
 
-  /** One that exists already stays as it is. Nobody has permissions in a new one. */
-  addVhost(name: string): Promise<void>;
+  /** One that exists already gets the description and tags, if they are given. Nobody has permissions in a new one. */
+  addVhost(name: string, options?: VirtualHostDescription): Promise<void>;
   /** Deletes it with all that is in it, and closes its connections: 320 CONNECTION_FORCED. Not the one called `/`. */
   deleteVhost(name: string): Promise<void>;
   listVhosts(): readonly VirtualHostInfo[];
@@ -54,6 +54,17 @@ export interface BrokerAdmin {
   /** Beside those that it has, as rabbitmqctl does it. Connections and channels that are open stay. −1 is no limit. */
   setUserLimits(user: string, limits: UserLimits): Promise<void>;
   clearUserLimits(user: string): Promise<void>;
+
+  /** By its name, as {@link BrokerInspection} shows it: 320 CONNECTION_FORCED with the reason. False when there is none. */
+  closeConnection(name: string, reason: string): boolean;
+  /** All of a user. Says how many there were. */
+  closeConnectionsOf(user: string, reason: string): number;
+}
+
+/** For people. */
+export interface VirtualHostDescription {
+  readonly description?: string;
+  readonly tags?: readonly string[];
 }
 
 /** As RabbitMQ exports a user in its definitions, with the names in JavaScript's spelling. */

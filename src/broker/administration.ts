@@ -5,6 +5,7 @@ import type {
   PermissionInfo,
   TopicPermissionInfo,
   UserInfo,
+  VirtualHostDescription,
   VirtualHostInfo,
 } from "./admin.ts";
 import {
@@ -156,10 +157,10 @@ export class Administration implements BrokerAdmin {
     }));
   }
 
-  async addVhost(name: string): Promise<void> {
+  async addVhost(name: string, options: VirtualHostDescription = {}): Promise<void> {
     assertName("virtual host", name);
     this.assertRunning();
-    this.virtualHosts.add(name);
+    this.virtualHosts.add(name, options);
     await this.committed();
   }
 
@@ -198,6 +199,21 @@ export class Administration implements BrokerAdmin {
   async clearUserLimits(name: string): Promise<void> {
     this.users.put({ ...this.changeable(name), limits: {} });
     await this.committed();
+  }
+
+  closeConnection(name: string, reason: string): boolean {
+    for (const connection of this.connections.open()) {
+      if (connection.name !== name) continue;
+      connection.close(ReplyCode.ConnectionForced, reason);
+      return true;
+    }
+    return false;
+  }
+
+  closeConnectionsOf(user: string, reason: string): number {
+    const theirs = [...this.connections.ofUser(user)];
+    for (const connection of theirs) connection.close(ReplyCode.ConnectionForced, reason);
+    return theirs.length;
   }
 
   private async committed(): Promise<void> {

@@ -178,7 +178,7 @@ async function diskStorage(
       for (const definition of topology.get(vhost.name) ?? []) {
         const holder = vhost.restore(definition);
         if (!holder) continue;
-        holder.nextSequence = storage.restore(holder.id, (message) => holder.restore(message));
+        holder.continueFrom(storage.restore(holder.id, (message) => holder.restore(message)));
       }
       // One that is made anew under this name begins empty.
       topology.delete(vhost.name);

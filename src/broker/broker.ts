@@ -5,7 +5,18 @@ import { EventLoopTurn, silentLogger, systemClock, type Clock, type Logger } fro
 import { ReplyCode } from "../wire/index.ts";
 import type { BrokerAdmin } from "./admin.ts";
 import { Administration } from "./administration.ts";
-import { AccessRules, Logins, LoginThrottle, Users, type Credentials } from "./auth/index.ts";
+import {
+  AccessRules,
+  Logins,
+  LoginThrottle,
+  Permissions,
+  Users,
+  type Credentials,
+  type Origin,
+} from "./auth/index.ts";
+import { LocalClient, type ClientActions } from "./local-client.ts";
+import type { BrokerInspection } from "./inspection.ts";
+import { Inspector } from "./inspector.ts";
 import { BufferPool } from "./connection/buffer-pool.ts";
 import { Connection, type ConnectionContext } from "./connection/connection.ts";
 import { createReadResources, readBufferBytes } from "./connection/socket-reader.ts";
@@ -17,6 +28,7 @@ import { PublishGate } from "./publish-gate.ts";
 import type { Compatibility } from "./queue-arguments.ts";
 import type { DelayedMessage } from "./delayed-messages.ts";
 import type { Disk } from "./storage/index.ts";
+import { Churn } from "./traffic.ts";
 import { assertSocketPath } from "./unix-socket.ts";
 import { VirtualHost } from "./virtual-host.ts";
 import { VirtualHosts } from "./virtual-hosts.ts";
@@ -111,6 +123,15 @@ export interface Broker extends AsyncDisposable {
   readonly socketPath: string | undefined;
   /** Users, permissions, virtual hosts and limits. */
   readonly admin: BrokerAdmin;
+  /** What is in it and what it does, to look at. */
+  readonly inspection: BrokerInspection;
+  /** Whether these credentials are right, for a client there. Wrong ones are answered later and later, as over AMQP. */
+  login(credentials: Credentials, origin: Origin, signal?: AbortSignal): Promise<boolean>;
+  /**
+   * Does in a virtual host what an AMQP client of this user could do. It is not asked whether there is such a user.
+   * @throws RangeError when there is no such virtual host.
+   */
+  as(user: string, vhost: string): ClientActions;
   /**
    * Stops: takes no new connections, tells clients 320 CONNECTION_FORCED, and closes what has not closed after
    * `timeoutMs` (default 5 000). Stopping twice is fine. Rejects when the data directory could not be written to the end.
@@ -216,6 +237,7 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
     log: settings.logger,
     room,
     compatibility: settings.compat,
+    churn: new Churn(),
   };
   const virtualHosts = new VirtualHosts(
     (name) => {
@@ -236,14 +258,16 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
     rules.setPermission("guest", "/", { configure: ".*", write: ".*", read: ".*" });
   }
   const throttle = new LoginThrottle(settings.clock, settings.logger, settings.throttleLogins);
+  const startedAtMs = settings.clock.nowMs();
   const loopbackUser = owner?.user === "guest" ? undefined : "guest";
+  const logins = new Logins(users, throttle, settings.logger, loopbackUser);
   let onEnded: (() => void) | undefined;
   const context: ConnectionContext = {
     clock: settings.clock,
     log: settings.logger,
     users,
     rules,
-    logins: new Logins(users, throttle, settings.logger, loopbackUser),
+    logins,
     store,
     definitions,
     gate,
@@ -254,6 +278,7 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
     staticReads: settings.staticReads,
     limits: settings,
     compatibility: settings.compat,
+    churn: services.churn,
     connectionEnded(connection) {
       connections.all.delete(connection);
       onEnded?.();
@@ -275,12 +300,10 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
     for (const { output } of connections.all) bytes += output.unsentBytes;
     return bytes;
   };
+  const memoryLimitBytes = settings.memoryLimitBytes || defaultMemoryLimit();
   const alarms = new Alarms(
     gate,
-    {
-      memoryBytes: settings.memoryLimitBytes || defaultMemoryLimit(),
-      diskFreeBytes: settings.diskFreeLimitBytes,
-    },
+    { memoryBytes: memoryLimitBytes, diskFreeBytes: settings.diskFreeLimitBytes },
     {
       memoryBytes: () => store.usage().memoryBytes + unsentBytes(),
       freeDiskBytes: storage.freeDiskBytes,
@@ -299,6 +322,18 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
       })
     : undefined;
   const admin = new Administration({ users, rules, virtualHosts, connections, flush: () => storage.flush() });
+  const inspection = new Inspector({
+    virtualHosts,
+    connections,
+    users,
+    rules,
+    churn: services.churn,
+    startedAtMs,
+    memoryLimitBytes,
+    diskFreeLimitBytes: settings.diskFreeLimitBytes,
+    dataDir: options.dataDir,
+    freeDiskBytes: storage.freeDiskBytes,
+  });
 
   let stopped: Promise<void> | undefined;
   const stop = async (timeoutMs: number): Promise<void> => {
@@ -341,6 +376,22 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
     url: settings.port === false ? `unix://${socketPath}` : amqpUrl(settings, port),
     socketPath,
     admin,
+    inspection,
+    login: (credentials, origin, signal) =>
+      new Promise((resolve) => {
+        const callOff = logins.attempt(credentials, origin, resolve);
+        signal?.addEventListener("abort", callOff, { once: true });
+      }),
+    as: (user, name) =>
+      new LocalClient({
+        user,
+        vhost: vhostNamed(name),
+        permissions: new Permissions(rules, user, name),
+        store,
+        flush: () => storage.flush(),
+        clock: settings.clock,
+        gate,
+      }),
     stop: (timeoutMs = 5_000) => (stopped ??= stop(timeoutMs)),
     usage: () => {
       const { messages, memoryBytes } = store.usage();

@@ -94,6 +94,11 @@ export class DelayedMessages implements Destination, EndOfTurn {
     this.watch();
   }
 
+  /** All that survived has been restored: the next message has this sequence. */
+  continueFrom(sequence: number): void {
+    this.nextSequence = sequence;
+  }
+
   /** There may be room in the log again. */
   roomChanged(): void {
     if (this.due.count > 0 && this.due.firstTimeMs <= this.options.clock.nowMs()) this.schedule();

@@ -2,11 +2,16 @@ export { startBroker, type Broker, type BrokerOptions, type BrokerUsage } from "
 export type { DelayedMessage } from "./delayed-messages.ts";
 export { checkDataDirectory, repairDataDirectory, type DataDirectoryReport } from "./data-directory.ts";
 export { systemClock, type Clock, type Logger, type Timer } from "../base/index.ts";
+export { ChannelError, ConnectionError } from "./errors.ts";
+export type * from "./inspection.ts";
+export type { Churn, Deliveries, ExchangeTraffic, Publishes } from "./traffic.ts";
+export type { BindingNames, ClientActions, GotMessage, MessageFate } from "./local-client.ts";
 export type {
   BrokerAdmin,
   ImportedUser,
   PermissionInfo,
   TopicPermissionInfo,
   UserInfo,
+  VirtualHostDescription,
   VirtualHostInfo,
 } from "./admin.ts";

@@ -5,14 +5,16 @@ export class OpenConnections {
   readonly all: Set<Connection> = new Set();
 
   /** All but those that are still logging in, or have said goodbye. */
+  *open(): Generator<Connection> {
+    for (const connection of this.all) if (connection.isOpen) yield connection;
+  }
+
   *ofUser(user: string): Generator<Connection> {
-    for (const connection of this.all) if (connection.isOpen && connection.user === user) yield connection;
+    for (const connection of this.open()) if (connection.user === user) yield connection;
   }
 
   *ofVhost(name: string): Generator<Connection> {
-    for (const connection of this.all) {
-      if (connection.isOpen && connection.vhost.name === name) yield connection;
-    }
+    for (const connection of this.open()) if (connection.vhost.name === name) yield connection;
   }
 
   /** Channels that the user has open over all connections. */

@@ -65,6 +65,11 @@ export class PublishGate {
     return [...this.alarms];
   }
 
+  /** An alarm keeps this one from publishing. */
+  stops(waiter: GateWaiter): boolean {
+    return this.alarms.size > 0 && (this.waiting.has(waiter) || this.told.has(waiter));
+  }
+
   wait(waiter: GateWaiter): void {
     this.waiting.add(waiter);
     if (this.alarms.size === 0) return;

@@ -1,6 +1,7 @@
 import type { DelayedMessages } from "./delayed-messages.ts";
 import type { Queue } from "./queues/index.ts";
 import type { MessageView } from "./storage/index.ts";
+import type { ExchangeTraffic } from "./traffic.ts";
 
 /** Where messages with one exchange and routing key go, until the topology changes. */
 export interface Route {
@@ -9,6 +10,8 @@ export interface Route {
   readonly isPlain: boolean;
   /** The virtual host's `topologyVersion` for which this holds; -1 when it holds for one message only. */
   readonly version: number;
+  /** Of the exchange that is published to. */
+  readonly traffic: ExchangeTraffic;
   /** Delayed exchanges that hold this message, before they route it on. */
   readonly delays?: readonly Delay[];
   /** Consumers of replies that this message is addressed to (direct reply-to). */

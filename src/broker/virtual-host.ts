@@ -32,6 +32,7 @@ import {
   type SurvivingMessage,
 } from "./storage/index.ts";
 import { copyKeys } from "./copy-keys.ts";
+import { ExchangeTraffic, PastTraffic, type Churn } from "./traffic.ts";
 
 /** Exchanges that every virtual host has. https://www.rabbitmq.com/docs/exchanges#default-exchanges */
 const predeclared: readonly [string, ExchangeTypeName][] = [
@@ -52,6 +53,7 @@ export interface VirtualHostServices {
   readonly room: Room;
   /** The RabbitMQ whose rules hold where versions differ. */
   readonly compatibility: Compatibility;
+  readonly churn: Churn;
 }
 
 export interface VirtualHostLimits {
@@ -62,10 +64,12 @@ export interface VirtualHostLimits {
 
 /** What keeps messages: a queue, or a delayed exchange. */
 export interface MessageHolder extends Destination {
-  nextSequence: number;
+  readonly nextSequence: number;
   /** Ready, held or dead, but not delivered. */
   readonly messageCount: number;
   restore(message: SurvivingMessage): void;
+  /** All has been restored: the next message has this sequence. */
+  continueFrom(sequence: number): void;
   takeAll(visit: (message: SurvivingMessage) => void): void;
 }
 
@@ -78,6 +82,11 @@ export class VirtualHost {
   readonly distributor: Distributor;
   readonly deadLetters: DeadLetters;
   limits: VirtualHostLimits = {};
+  description = "";
+  tags: readonly string[] = [];
+  /** What channels that are closed and queues that are deleted have done. */
+  readonly past: PastTraffic = new PastTraffic();
+  readonly defaultTraffic: ExchangeTraffic = new ExchangeTraffic();
   /** Grows with every change of exchanges, queues or bindings: whoever keeps a {@link Route} compares it. */
   topologyVersion = 1;
   private readonly services: VirtualHostServices;
@@ -152,6 +161,27 @@ export class VirtualHost {
 
   get allQueues(): Iterable<Queue> {
     return this.queues.values();
+  }
+
+  /** All but the default one. */
+  get allExchanges(): Iterable<Exchange> {
+    return this.exchanges.values();
+  }
+
+  get exchangeCount(): number {
+    return this.exchanges.size;
+  }
+
+  get churn(): Churn {
+    return this.services.churn;
+  }
+
+  findQueue(name: string): Queue | undefined {
+    return this.queues.get(name);
+  }
+
+  findExchange(name: string): Exchange | undefined {
+    return this.exchanges.get(name);
   }
 
   /** Messages that delayed exchanges hold. */
@@ -239,7 +269,7 @@ export class VirtualHost {
       const consumer = this.replyConsumers.get(name);
       if (consumer) (replyConsumers ??= new Set()).add(consumer);
     }
-    const route = this.routeTo(queues, !isReply);
+    const route = this.routeTo(queues, !isReply, this.defaultTraffic);
     return replyConsumers ? { ...route, isPlain: false, replyConsumers: [...replyConsumers] } : route;
   }
 
@@ -270,14 +300,14 @@ export class VirtualHost {
       const next = this.exchanges.get(alternate);
       if (next) visited.add(next);
     }
-    const route = this.routeTo(queues, cacheable);
+    const route = this.routeTo(queues, cacheable, start.traffic);
     return delays.length > 0 ? { ...route, isPlain: false, delays } : route;
   }
 
-  private routeTo(queues: ReadonlySet<Queue>, cacheable: boolean): Route {
+  private routeTo(queues: ReadonlySet<Queue>, cacheable: boolean, traffic: ExchangeTraffic): Route {
     const all = [...queues];
     const isPlain = all.length > 0 && all.every((queue) => queue.isPlain);
-    return { queues: all, isPlain, version: cacheable ? this.topologyVersion : -1 };
+    return { queues: all, isPlain, version: cacheable ? this.topologyVersion : -1, traffic };
   }
 
   /** Makes a name under which replies can be sent to a consumer, until {@link removeReplyConsumer}. */
@@ -413,6 +443,7 @@ export class VirtualHost {
   declareQueue(name: string, options: QueueOptions, connection: object, permissions: Permissions): Queue {
     // Before looking whether it exists: RabbitMQ refuses even its own generated names here.
     refuseReservedName("queue", name);
+    this.churn.queuesDeclared++;
     const queueName = name === "" ? generateName("amq.gen-") : name;
     permissions.assertConfigure("queue", queueName);
     const existing = this.queues.get(name);
@@ -426,6 +457,7 @@ export class VirtualHost {
     assertQueueArguments(name, options, this.name, this.services.compatibility);
     const queue = new Queue(this.durable.nextQueueId(), queueName, options, this.environment);
     this.queues.set(queueName, queue);
+    this.churn.queuesCreated++;
     this.durable.queueDeclared(queue);
     this.noteOwner(queue);
     this.topologyVersion++;
@@ -438,6 +470,8 @@ export class VirtualHost {
     // They died before. What cannot be moved at once goes on afterwards.
     if (queue.deadCount > 0) this.deadLetters.moveSoon();
     this.queues.delete(queue.name);
+    this.past.deliveries.add(queue.deliveries);
+    this.churn.queuesDeleted++;
     if (queue.exclusiveOwner !== null) this.exclusive.get(queue.exclusiveOwner)?.delete(queue);
     this.forgetDestination(queue);
     this.durable.queueDeleted(queue);

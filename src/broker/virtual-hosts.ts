@@ -1,3 +1,4 @@
+import type { VirtualHostDescription } from "./admin.ts";
 import { recordKey, recordsOf, type AccessRecords } from "./auth/index.ts";
 import type { VirtualHost, VirtualHostLimits } from "./virtual-host.ts";
 
@@ -15,11 +16,14 @@ export class VirtualHosts {
   ) {
     this.create = create;
     this.records = records;
-    this.hosts.set("/", create("/"));
+    const first = create("/");
+    first.description = "Default virtual host";
+    this.hosts.set("/", first);
     for (const { key, value } of recordsOf("vhost", stored)) {
       const [name] = key;
       const vhost = this.hosts.get(name) ?? create(name);
-      vhost.limits = (value as StoredVirtualHost).limits;
+      const { limits, description = vhost.description, tags = [] } = value as StoredVirtualHost;
+      Object.assign(vhost, { limits, description, tags });
       this.hosts.set(name, vhost);
     }
   }
@@ -32,16 +36,26 @@ export class VirtualHosts {
     return this.hosts.get(name);
   }
 
-  /** One that exists already stays as it is. */
-  add(name: string): void {
-    if (this.hosts.has(name)) return;
-    this.hosts.set(name, this.create(name));
-    this.setLimits(name, {});
+  /** One that exists already stays as it is, but for what is given. */
+  add(name: string, { description, tags }: VirtualHostDescription): void {
+    const isNew = !this.hosts.has(name);
+    if (!isNew && description === undefined && tags === undefined) return;
+    const vhost = this.hosts.get(name) ?? this.create(name);
+    vhost.description = description ?? vhost.description;
+    vhost.tags = tags ?? vhost.tags;
+    this.hosts.set(name, vhost);
+    this.record(vhost);
   }
 
   setLimits(name: string, limits: VirtualHostLimits): void {
-    this.hosts.get(name)!.limits = limits;
-    this.records.put(recordKey("vhost", name), JSON.stringify({ limits } satisfies StoredVirtualHost));
+    const vhost = this.hosts.get(name)!;
+    vhost.limits = limits;
+    this.record(vhost);
+  }
+
+  private record({ name, limits, description, tags }: VirtualHost): void {
+    const stored: StoredVirtualHost = { limits, description, tags };
+    this.records.put(recordKey("vhost", name), JSON.stringify(stored));
   }
 
   /** Deletes it and all that it holds. Connections to it are to be closed afterwards, as in RabbitMQ: their consumers are cancelled first. */
@@ -54,4 +68,7 @@ export class VirtualHosts {
 
 interface StoredVirtualHost {
   readonly limits: VirtualHostLimits;
+  /** Absent in what earlier versions have written. */
+  readonly description?: string;
+  readonly tags?: readonly string[];
 }

@@ -7,7 +7,13 @@ import { findRabbitmqctl } from "./peers.ts";
 /** The steps that tests take on either broker. */
 export type Admin = Omit<
   BrokerAdmin,
-  "importUser" | "listUsers" | "listPermissions" | "listTopicPermissions" | "listVhosts"
+  | "importUser"
+  | "closeConnection"
+  | "closeConnectionsOf"
+  | "listUsers"
+  | "listPermissions"
+  | "listTopicPermissions"
+  | "listVhosts"
 >;
 
 const run = promisify(execFile);

@@ -26,6 +26,8 @@ export interface RunningRabbitmq {
   /** With the user guest, who may connect from this machine only. */
   readonly url: string;
   readonly port: number;
+  /** Where its management plugin answers; undefined without it. */
+  readonly managementUrl: string | undefined;
   /** The process that does the work (`beam.smp`), for readings from /proc. */
   readonly pid: number;
   /** What a `rabbitmqctl` needs to find this server. */
@@ -43,18 +45,21 @@ const startTimeoutMs = 60_000;
 const pollIntervalMs = 50;
 
 /**
- * Starts a RabbitMQ and resolves once it answers an AMQP handshake.
+ * Starts a RabbitMQ, with its management plugin if that is asked for, and resolves once it answers an AMQP handshake.
  *
  * @throws Error with what the server's log complains of when it does not start.
  */
-export async function startRabbitmq(): Promise<RunningRabbitmq> {
+export async function startRabbitmq({
+  withManagement = false,
+}: { withManagement?: boolean } = {}): Promise<RunningRabbitmq> {
   const serverScript = findRabbitmqServer();
   const epmdProgram = findOnPath("epmd");
   if (!serverScript || !epmdProgram) {
     throw new Error("no RabbitMQ server on this machine: run `node scripts/setup-test-peers.ts`");
   }
 
-  const [port, distributionPort, epmdPort] = await findFreePorts(3);
+  const [port, distributionPort, epmdPort, freePort] = await findFreePorts(4);
+  const managementPort = withManagement ? freePort : undefined;
   const directory = mkdtempSync(join(tmpdir(), "warren-rabbitmq-"));
   const logFile = join(directory, "server.log");
   let processes: ChildProcess[] = [];
@@ -71,7 +76,7 @@ export async function startRabbitmq(): Promise<RunningRabbitmq> {
   };
 
   try {
-    const environment = serverEnvironment(directory, { port, distributionPort, epmdPort });
+    const environment = serverEnvironment(directory, { port, distributionPort, epmdPort, managementPort });
     const start = (program: string, arguments_: string[]): ChildProcess => {
       const [command, ...rest] = [...endWithParent(), program, ...arguments_];
       const log = openSync(logFile, "a");
@@ -100,6 +105,7 @@ export async function startRabbitmq(): Promise<RunningRabbitmq> {
     return {
       url: `amqp://guest:guest@${host}:${port}`,
       port,
+      managementUrl: managementPort === undefined ? undefined : `http://${host}:${managementPort}`,
       get pid() {
         return server.pid!;
       },
@@ -124,6 +130,8 @@ export interface Ports {
   port: number;
   distributionPort: number;
   epmdPort: number;
+  /** Of the management plugin, which is enabled then. */
+  managementPort?: number;
 }
 
 /** `home` is where the Erlang cookie is, or is made: nodes of a cluster have it in common. */
@@ -140,11 +148,12 @@ export function serverEnvironment(
       "loopback_users.guest = true",
       // A nearly full disk must not block the publishers of a test.
       "disk_free_limit.absolute = 1MB",
+      ...(ports.managementPort === undefined ? [] : managementSettings(ports.managementPort)),
       "",
     ].join("\n"),
   );
   const pluginsFile = join(directory, "enabled_plugins");
-  writeFileSync(pluginsFile, "[].\n");
+  writeFileSync(pluginsFile, ports.managementPort === undefined ? "[].\n" : "[rabbitmq_management].\n");
 
   return {
     PATH: process.env["PATH"]!,
@@ -170,6 +179,16 @@ export function serverEnvironment(
     RABBITMQ_SERVER_START_ARGS: "-noinput +B i",
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: "-kernel inet_dist_use_interface {127,0,0,1}",
   };
+}
+
+/** What it tells is a statistics interval old. */
+function managementSettings(port: number): string[] {
+  return [
+    `management.tcp.ip = ${host}`,
+    `management.tcp.port = ${port}`,
+    "collect_statistics_interval = 100",
+    "management_agent.disable_metrics_collector = false",
+  ];
 }
 
 export async function waitForStart(port: number, processes: ChildProcess[], logFile: string): Promise<void> {

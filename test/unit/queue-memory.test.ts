@@ -44,7 +44,7 @@ describe("unacknowledged deliveries", () => {
       fc.property(fc.array(step, { maxLength: 600 }), (steps) => {
         const unacked = new UnackedDeliveries();
         const model = new Map<number, number>();
-        const holder = { queue: null as never, settled() {} };
+        const holder = { queue: null as never, settled() {}, acknowledged() {} };
         let tag = 1;
         for (const [what, number] of steps) {
           const got: number[] = [];

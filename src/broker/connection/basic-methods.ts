@@ -9,6 +9,7 @@ import {
 import { ChannelError, ConnectionError } from "../errors.ts";
 import { notAnInteger } from "../queue-arguments.ts";
 import { redelivered, type Queue } from "../queues/index.ts";
+import type { Deliveries } from "../traffic.ts";
 import { generateName, replyTo } from "../virtual-host.ts";
 import { requeueInto, unimplemented, type Channel } from "./channel.ts";
 import { Consumer } from "./consumer.ts";
@@ -73,7 +74,7 @@ function settle(channel: Channel, tag: number, multiple: boolean, outcome: Settl
 }
 
 const acknowledged: DeliveryVisitor = (holder, handle, flags, sequence) => {
-  holder.settled();
+  holder.acknowledged();
   holder.queue.settle(handle, flags, sequence);
 };
 
@@ -181,6 +182,7 @@ function consume(channel: Channel, method: MethodOf<typeof MethodId.BasicConsume
     noAck: method.noAck,
     exclusive: method.exclusive,
     prefetch: channel.consumerPrefetch,
+    arguments: method.arguments,
   });
   channel.consumers.set(tag, consumer);
   if (!method.noWait) channel.send({ id: MethodId.BasicConsumeOk, consumerTag: tag });
@@ -232,31 +234,44 @@ function get(channel: Channel, method: MethodOf<typeof MethodId.BasicGet>): void
   const queue = channel.vhost.queueFor(name, channel.connection);
   const taken = queue.take();
   if (taken === null) {
+    queue.deliveries.getEmpty++;
+    channel.deliveries.getEmpty++;
     channel.send({ id: MethodId.BasicGetEmpty });
     return;
   }
   const { message, handle, flags, sequence } = taken;
+  const isRedelivered = (flags & redelivered) !== 0;
+  queue.deliveries.got(isRedelivered, method.noAck);
+  channel.deliveries.got(isRedelivered, method.noAck);
   const tag = channel.nextDeliveryTag++;
   const payload = new ByteWriter(64 + message.routeLength);
   payload.long(MethodId.BasicGetOk);
   payload.longlong(BigInt(tag));
-  payload.octet(flags & redelivered);
+  payload.octet(isRedelivered ? 1 : 0);
   payload.raw(message.bytes.subarray(message.routeAt, message.routeAt + message.routeLength));
   payload.long(queue.readyCount);
   channel.output.contentMethod(channel.id, payload.written(), message);
   if (method.noAck) queue.settle(handle, flags, sequence);
-  else channel.unacked.push(tag, new Getter(queue), handle, flags, sequence);
+  else channel.unacked.push(tag, new Getter(queue, channel.deliveries), handle, flags, sequence);
 }
 
 /** Holds a delivery that basic.get took: prefetch does not count it. */
 class Getter implements DeliveryHolder {
   readonly queue: Queue;
+  private readonly deliveries: Deliveries;
 
-  constructor(queue: Queue) {
+  /** With the deliveries of its channel. */
+  constructor(queue: Queue, deliveries: Deliveries) {
     this.queue = queue;
+    this.deliveries = deliveries;
   }
 
   settled(): void {}
+
+  acknowledged(): void {
+    this.queue.deliveries.ack++;
+    this.deliveries.ack++;
+  }
 }
 
 function recover(channel: Channel, requeue: boolean, withReply: boolean): void {

@@ -2,6 +2,7 @@ import { MethodId, ReplyCode, type Method } from "../../wire/index.ts";
 import { ChannelError, ConnectionError, replyText } from "../errors.ts";
 import type { Compatibility } from "../queue-arguments.ts";
 import type { Queue } from "../queues/index.ts";
+import { Deliveries } from "../traffic.ts";
 import type { VirtualHost } from "../virtual-host.ts";
 import { handleBasicMethod } from "./basic-methods.ts";
 import { handleChannelMethod } from "./channel-methods.ts";
@@ -20,6 +21,7 @@ import { handleTxMethod } from "./tx-methods.ts";
 
 /** What a channel needs of its connection. */
 export interface ChannelConnection extends PublisherOwner {
+  readonly output: Output;
   readonly maxMessageBytes: number;
   readonly compatibility: Compatibility;
   /** The client asked to be told when the broker cancels a consumer. */
@@ -45,6 +47,7 @@ export class Channel {
   readonly publisher: Publisher;
   readonly unacked: UnackedDeliveries = new UnackedDeliveries();
   readonly consumers: Map<string, Consumer> = new Map();
+  readonly deliveries: Deliveries = new Deliveries();
   replyConsumer: ReplyChannelConsumer | null = null;
   /** Queues that this channel's consumers have left, and that may have others to serve now. */
   private readonly left = new Set<Queue>();
@@ -59,6 +62,8 @@ export class Channel {
   nextDeliveryTag = 1;
   /** The queue declared last on this channel, which an empty name stands for (AMQP 0-9-1 §1.7.2.1). */
   lastQueueName = "";
+  /** It has been stopped, and what it did is counted with what is gone. */
+  isPast = false;
   /** We have sent channel.close and pass over everything until the client agrees. */
   closing = false;
   /** A message of which frames are still to come. */
@@ -72,6 +77,7 @@ export class Channel {
     this.vhost = connection.vhost;
     this.output = connection.output;
     this.publisher = new Publisher(id, connection);
+    this.vhost.churn.channelsCreated++;
   }
 
   /** @throws ChannelError, ConnectionError */
@@ -212,12 +218,22 @@ export class Channel {
 
   /** Ends everything but the unacknowledged deliveries. */
   stop(): void {
+    this.countAsPast();
     this.assembly = null;
     this.transaction = null;
     this.publisher.close();
     this.endReplies();
     // They are served when what this channel holds has come back.
     for (const consumer of this.consumers.values()) this.left.add(this.cancelConsumer(consumer));
+  }
+
+  /** Once: what it did goes on counting in its virtual host. */
+  private countAsPast(): void {
+    if (this.isPast) return;
+    this.isPast = true;
+    this.vhost.past.deliveries.add(this.deliveries);
+    this.vhost.past.publishes.add(this.publisher.counts);
+    this.vhost.churn.channelsClosed++;
   }
 
   private publishAssembled(): void {

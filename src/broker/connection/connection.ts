@@ -22,6 +22,7 @@ import type { Definitions, MessageStore } from "../storage/index.ts";
 import type { GateWaiter, PublishGate } from "../publish-gate.ts";
 import type { OpenConnections } from "../open-connections.ts";
 import type { Compatibility } from "../queue-arguments.ts";
+import type { Churn } from "../traffic.ts";
 import type { VirtualHost } from "../virtual-host.ts";
 import type { VirtualHosts } from "../virtual-hosts.ts";
 import { acknowledge } from "./basic-methods.ts";
@@ -32,7 +33,7 @@ import { frameError, frameTooLarge, unexpectedFrame } from "./frame-errors.ts";
 import { Handshake, type LoggedIn, type Tuning } from "./handshake.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { Output, type OutputOwner } from "./output.ts";
-import type { Peer } from "./peer.ts";
+import { plainAddress, type Peer } from "./peer.ts";
 import { PublishFrames } from "./publish-frames.ts";
 import { SocketReader, type HoldReason, type ReadResources, type Receiver } from "./socket-reader.ts";
 
@@ -53,6 +54,7 @@ export interface ConnectionContext {
   readonly staticReads: boolean;
   readonly limits: ConnectionLimits;
   readonly compatibility: Compatibility;
+  readonly churn: Churn;
   connectionEnded(connection: Connection): void;
 }
 
@@ -82,6 +84,12 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
   readonly clock: Clock;
   readonly compatibility: Compatibility;
   readonly maxMessageBytes: number;
+  readonly peer: Peer;
+  readonly connectedAtMs: number;
+  /** What the login has settled, once the connection is open. */
+  login: LoggedIn | undefined;
+  /** Pieces of bytes that have arrived. */
+  reads = 0;
   vhost!: VirtualHost;
   user = "";
   permissions!: Permissions;
@@ -96,7 +104,6 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
   private readonly socket: Socket;
   private readonly reader: SocketReader;
   private readonly log: Logger;
-  private readonly peer: string;
   private readonly handshake: Handshake;
   private readonly heartbeat: Heartbeat;
   private readonly channels = new Map<number, Channel>();
@@ -116,7 +123,8 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
 
   constructor(accepted: Socket, peer: Peer, context: ConnectionContext) {
     this.context = context;
-    this.peer = peer.name;
+    this.peer = peer;
+    this.connectedAtMs = context.clock.nowMs();
     this.reader = new SocketReader(accepted, context.reading, context.staticReads);
     this.socket = this.reader.socket;
     this.socket.setNoDelay(true);
@@ -130,15 +138,15 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
     this.output = new Output(this.socket, context.reading.turn, context.outputBuffers, this);
     this.handshake = new Handshake(context, this.output, peer, (refusal) => this.loginSettled(refusal));
     this.heartbeat = new Heartbeat(context.clock, this.output, this.reader, (seconds) => {
-      this.log.warn({ peer: this.peer }, `missed heartbeats from client, timeout: ${seconds}s`);
+      this.log.warn({ peer: this.peer.name }, `missed heartbeats from client, timeout: ${seconds}s`);
       this.socket.destroy();
     });
     this.deadline = context.clock.after(context.limits.handshakeTimeoutMs, () => {
-      this.log.warn({ peer: this.peer }, "handshake timeout");
+      this.log.warn({ peer: this.peer.name }, "handshake timeout");
       this.socket.destroy();
     });
     this.socket.on("error", (error) =>
-      this.log.debug({ peer: this.peer, error: error.message }, "socket error"),
+      this.log.debug({ peer: this.peer.name, error: error.message }, "socket error"),
     );
     this.socket.on("end", () => this.peerEnded());
     this.socket.on("close", () => this.end());
@@ -148,6 +156,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
   /** Takes whole frames from `bytes[start, end)`; returns where the first incomplete one starts. */
   receive(bytes: Uint8Array, view: DataView, start: number, end: number): number {
     this.heartbeat.received = true;
+    this.reads++;
     let at = start;
     if (this.state === "protocol-header") {
       if (end - at < 8) return at;
@@ -247,6 +256,38 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
 
   get isOpen(): boolean {
     return this.state === "open";
+  }
+
+  get allChannels(): Iterable<Channel> {
+    return this.channels.values();
+  }
+
+  /** As RabbitMQ names it. */
+  get name(): string {
+    const { address, port } = this.local;
+    return `${this.peer.name} -> ${address}:${port}`;
+  }
+
+  get receivedBytes(): number {
+    return this.socket.bytesRead;
+  }
+
+  get sentBytes(): number {
+    return this.socket.bytesWritten;
+  }
+
+  /** The end of the connection that is here. */
+  get local(): { readonly address: string; readonly port: number } {
+    const { localAddress, localPort } = this.socket;
+    return {
+      address: localAddress === undefined ? "unix" : plainAddress(localAddress),
+      port: localPort ?? 0,
+    };
+  }
+
+  /** An alarm keeps it from publishing. */
+  get isStopped(): boolean {
+    return this.gate.stops(this);
   }
 
   get channelCount(): number {
@@ -381,7 +422,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
     }
     if (reader.remaining > 0)
       throw new MalformedError(`${methodName(id)} has ${reader.remaining} bytes too many`);
-    this.log.debug({ peer: this.peer, channel: channelId, method: methodName(id) }, "method");
+    this.log.debug({ peer: this.peer.name, channel: channelId, method: methodName(id) }, "method");
     if (this.state === "closing") this.whileClosing(method);
     else if (this.state === "handshake") this.duringHandshake(channelId, method);
     else if (channelId === 0) this.connectionMethod(method);
@@ -421,13 +462,15 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
 
   private opened(result: LoggedIn): void {
     this.deadline.cancel();
+    this.login = result;
+    this.context.churn.connectionsCreated++;
     this.vhost = result.vhost;
     this.user = result.user;
     this.permissions = new Permissions(this.context.rules, result.user, result.vhost.name);
     this.wantsCancelNotify = result.wantsCancelNotify;
     this.wantsBlocked = result.wantsBlocked;
     this.state = "open";
-    this.log.info({ peer: this.peer, user: result.user, vhost: result.vhost.name }, "connection open");
+    this.log.info({ peer: this.peer.name, user: result.user, vhost: result.vhost.name }, "connection open");
   }
 
   private connectionMethod(method: Method): void {
@@ -559,7 +602,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
       if (bytes[at + index] === protocolHeader[index]) continue;
       // Another protocol or version: say which one is spoken here and hang up (AMQP 0-9-1 §4.2.2).
       this.log.warn(
-        { peer: this.peer, bytes: Buffer.from(bytes.subarray(at, at + 8)).toString("hex") },
+        { peer: this.peer.name, bytes: Buffer.from(bytes.subarray(at, at + 8)).toString("hex") },
         "bad header",
       );
       this.socket.write(protocolHeader);
@@ -600,7 +643,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
     this.peerHasEnded = true;
     // What it sent before is still to be carried out.
     if (this.reader.isHeld) return;
-    this.log.debug({ peer: this.peer, state: this.state }, "connection ended without connection.close");
+    this.log.debug({ peer: this.peer.name, state: this.state }, "connection ended without connection.close");
     this.release();
     this.hangUp();
   }
@@ -614,7 +657,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
   private fail(error: unknown): void {
     const channel = this.channels.get(this.currentChannel);
     if (error instanceof ChannelError && channel) {
-      this.log.warn({ peer: this.peer, channel: channel.id, code: error.code }, error.message);
+      this.log.warn({ peer: this.peer.name, channel: channel.id, code: error.code }, error.message);
       return channel.fail(error, this.currentMethod);
     }
     const { code, message } = this.hardError(error);
@@ -629,14 +672,14 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
   /** What the client is told of an error that ends the connection; the log is told more. */
   private hardError(error: unknown): { code: ReplyCode; message: string } {
     if (error instanceof ConnectionError || error instanceof ChannelError) {
-      this.log.warn({ peer: this.peer, channel: this.currentChannel, code: error.code }, error.message);
+      this.log.warn({ peer: this.peer.name, channel: this.currentChannel, code: error.code }, error.message);
       return error;
     }
     if (error instanceof MalformedError) {
-      this.log.warn({ peer: this.peer, channel: this.currentChannel }, error.message);
+      this.log.warn({ peer: this.peer.name, channel: this.currentChannel }, error.message);
       return { code: ReplyCode.FrameError, message: error.message };
     }
-    this.log.error({ peer: this.peer, error: (error as Error).stack }, "internal error");
+    this.log.error({ peer: this.peer.name, error: (error as Error).stack }, "internal error");
     return { code: ReplyCode.InternalError, message: "" };
   }
 
@@ -653,12 +696,24 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
       if (this.vhost) this.vhost.deleteExclusiveQueues(this);
     } catch (error) {
       // This runs where nothing catches it. A failed storage says so itself.
-      this.log.error({ peer: this.peer, error: (error as Error).stack }, "cannot give back what was held");
+      this.log.error(
+        { peer: this.peer.name, error: (error as Error).stack },
+        "cannot give back what was held",
+      );
     }
   }
 
+  private countAsPast(): void {
+    if (!this.login) return;
+    const { past } = this.vhost;
+    past.receivedBytes += this.receivedBytes;
+    past.sentBytes += this.sentBytes;
+    this.context.churn.connectionsClosed++;
+  }
+
   private end(): void {
-    if (this.state !== "ended") this.log.debug({ peer: this.peer, state: this.state }, "connection lost");
+    if (this.state !== "ended")
+      this.log.debug({ peer: this.peer.name, state: this.state }, "connection lost");
     this.release();
     this.state = "ended";
     this.handshake.abandon();
@@ -666,6 +721,7 @@ export class Connection implements ChannelConnection, Receiver, OutputOwner, Gat
     this.heartbeat.stop();
     this.output.flush();
     this.reader.close();
+    this.countAsPast();
     this.context.connectionEnded(this);
   }
 }

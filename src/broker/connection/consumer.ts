@@ -1,5 +1,5 @@
 /** Hot path: `hasCredit` and `deliver` run for each delivery. Benchmark: T16, P1K in bench/. */
-import { ByteWriter, FrameType, MethodId } from "../../wire/index.ts";
+import { ByteWriter, FrameType, MethodId, type FieldTable } from "../../wire/index.ts";
 import { redelivered, type Queue, type QueueConsumer } from "../queues/index.ts";
 import type { MessageView } from "../storage/index.ts";
 import type { Channel } from "./channel.ts";
@@ -12,6 +12,8 @@ export interface ConsumerOptions {
   /** Unacknowledged deliveries it may have at a time; 0 is unlimited. */
   readonly prefetch: number;
   readonly priority: number;
+  /** As they were given to basic.consume. */
+  readonly arguments: FieldTable;
 }
 
 /** A subscription of a channel to a queue (basic.consume). */
@@ -22,8 +24,9 @@ export class Consumer implements QueueConsumer, DeliveryHolder {
   readonly exclusive: boolean;
   readonly priority: number;
   parked = false;
-  private readonly channel: Channel;
-  private readonly prefetch: number;
+  readonly channel: Channel;
+  readonly prefetch: number;
+  readonly arguments: FieldTable;
   private readonly prefix: Uint8Array;
   private readonly prefixView: DataView;
   private unacked = 0;
@@ -36,9 +39,14 @@ export class Consumer implements QueueConsumer, DeliveryHolder {
     this.exclusive = options.exclusive;
     this.prefetch = options.prefetch;
     this.priority = options.priority;
+    this.arguments = options.arguments;
     const { bytes, view } = new DeliverPrefix(channel.id, options.tag);
     this.prefix = bytes;
     this.prefixView = view;
+  }
+
+  get isActive(): boolean {
+    return this.queue.isActive(this);
   }
 
   hasCredit(): boolean {
@@ -58,24 +66,33 @@ export class Consumer implements QueueConsumer, DeliveryHolder {
   deliver(message: MessageView, handle: number, flags: number, sequence: number): void {
     const { channel } = this;
     const tag = channel.nextDeliveryTag++;
-    if (!this.noAck) {
+    const isRedelivered = (flags & redelivered) !== 0;
+    if (this.noAck) {
+      this.queue.deliveries.deliverNoAck++;
+      channel.deliveries.deliverNoAck++;
+    } else {
+      this.queue.deliveries.deliver++;
+      channel.deliveries.deliver++;
       this.unacked++;
       channel.consumerUnacked++;
       channel.unacked.push(tag, this, handle, flags, sequence);
     }
-    channel.output.deliver(
-      channel.id,
-      this.prefix,
-      this.prefixView,
-      tag,
-      (flags & redelivered) !== 0,
-      message,
-    );
+    if (isRedelivered) {
+      this.queue.deliveries.redeliver++;
+      channel.deliveries.redeliver++;
+    }
+    channel.output.deliver(channel.id, this.prefix, this.prefixView, tag, isRedelivered, message);
   }
 
   settled(): void {
     this.unacked--;
     this.channel.consumerUnacked--;
+  }
+
+  acknowledged(): void {
+    this.settled();
+    this.queue.deliveries.ack++;
+    this.channel.deliveries.ack++;
   }
 
   cancelledByQueue(): void {

@@ -6,8 +6,8 @@ import { cleanName } from "./names.ts";
 
 /** Class exchange: declare, delete, and bindings between exchanges (https://www.rabbitmq.com/docs/e2e). */
 export function handleExchangeMethod(channel: Channel, method: Method): void {
-  const { vhost } = channel;
-  const { permissions } = channel.connection;
+  const { vhost, connection } = channel;
+  const { permissions } = connection;
   switch (method.id) {
     case MethodId.ExchangeDeclare: {
       const name = cleanName(method.exchange);
@@ -26,14 +26,14 @@ export function handleExchangeMethod(channel: Channel, method: Method): void {
       return;
     case MethodId.ExchangeBind: {
       const [destination, source] = [cleanName(method.destination), cleanName(method.source)];
-      assertMayBind(channel, "exchange", destination, source, method.routingKey);
+      assertMayBind(connection, "exchange", destination, source, method.routingKey);
       vhost.bindExchange(destination, source, method.routingKey, method.arguments);
       if (!method.noWait) channel.send({ id: MethodId.ExchangeBindOk });
       return;
     }
     case MethodId.ExchangeUnbind: {
       const [destination, source] = [cleanName(method.destination), cleanName(method.source)];
-      assertMayBind(channel, "exchange", destination, source, method.routingKey);
+      assertMayBind(connection, "exchange", destination, source, method.routingKey);
       vhost.unbindExchange(destination, source, method.routingKey, method.arguments);
       if (!method.noWait) channel.send({ id: MethodId.ExchangeUnbindOk });
       return;

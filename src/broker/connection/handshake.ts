@@ -30,6 +30,11 @@ export interface LoggedIn {
   readonly wantsCancelNotify: boolean;
   /** And when it is stopped because memory or disk run short. */
   readonly wantsBlocked: boolean;
+  /** Of SASL. */
+  readonly mechanism: string;
+  /** What the client says of itself. */
+  readonly clientProperties: FieldTable;
+  readonly tuning: Tuning;
 }
 
 /** From the protocol header to connection.open-ok: authentication, tuning, choice of the virtual host. */
@@ -40,7 +45,9 @@ export class Handshake {
   private readonly origin: Origin;
   private readonly loginSettled: (refusal?: ConnectionError) => void;
   private step: Step = "start-ok";
+  private clientProperties: FieldTable = new Map();
   private clientCapabilities: FieldTable = new Map();
+  private mechanism = "";
   private user = "";
   private vhost: VirtualHost | undefined;
   private callOff: (() => void) | undefined;
@@ -111,10 +118,15 @@ export class Handshake {
       wantsCancelNotify: this.clientCan("consumer_cancel_notify"),
       wantsBlocked: this.clientCan("connection.blocked"),
       user: this.user,
+      mechanism: this.mechanism,
+      clientProperties: this.clientProperties,
+      tuning: this.tuning!,
     };
   }
 
   private startOk(method: Extract<Method, { id: typeof MethodId.ConnectionStartOk }>): void {
+    this.clientProperties = method.clientProperties;
+    this.mechanism = method.mechanism;
     const offered = method.clientProperties.get("capabilities");
     if (offered?.type === "table") this.clientCapabilities = offered.value;
     const credentials = readCredentials(method.mechanism, method.response as Uint8Array);

@@ -1,12 +1,12 @@
-import { refuseDefaultExchange } from "../virtual-host.ts";
-import type { Channel } from "./channel.ts";
+import type { Permissions } from "../auth/index.ts";
+import { refuseDefaultExchange, type VirtualHost } from "../virtual-host.ts";
 
 /**
  * Binding and unbinding write to the destination and read from the source, with this key if that is a topic exchange.
  * @throws ChannelError 403
  */
 export function assertMayBind(
-  { connection: { permissions }, vhost }: Channel,
+  { permissions, vhost }: { readonly permissions: Permissions; readonly vhost: VirtualHost },
   kind: "queue" | "exchange",
   destination: string,
   source: string,

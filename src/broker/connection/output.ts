@@ -40,6 +40,8 @@ export class Output implements EndOfTurn {
   frameMax = 4096;
   /** Deliveries have to wait. Replies and confirms are written all the same. */
   full = false;
+  /** Pieces handed to the socket. */
+  writes = 0;
   private readonly socket: Socket;
   private readonly turn: EventLoopTurn;
   private readonly pool: BufferPool;
@@ -162,6 +164,7 @@ export class Output implements EndOfTurn {
       this.pool.give(buffer);
       return;
     }
+    this.writes++;
     socket.write(length === buffer.bytes.length ? buffer.bytes : buffer.bytes.subarray(0, length));
     this.lastSent = true;
     // Written at once: the buffer is free. Otherwise the socket needs it until everything is written.

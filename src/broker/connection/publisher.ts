@@ -28,18 +28,22 @@ import {
   type MessageStore,
   type MessageView,
 } from "../storage/index.ts";
+import { ExchangeTraffic, Publishes } from "../traffic.ts";
 import { replyTo, type VirtualHost } from "../virtual-host.ts";
 import type { Output } from "./output.ts";
 import type { KeptPublish, Transaction } from "./transaction.ts";
 
-const noRoute: Route = { queues: [], isPlain: false, version: -1 };
+const noRoute: Route = { queues: [], isPlain: false, version: -1, traffic: new ExchangeTraffic() };
 /** RabbitMQ's limit for times: ten years. */
 const mostExpirationMs = 315_360_000_000;
+
+/** Where confirms and returned messages go. */
+export type PublisherOutput = Pick<Output, "method" | "confirm" | "contentMethod">;
 
 export interface PublisherOwner {
   readonly vhost: VirtualHost;
   readonly store: MessageStore;
-  readonly output: Output;
+  readonly output: PublisherOutput;
   /** The user who logged in. */
   readonly user: string;
   readonly clock: Clock;
@@ -52,7 +56,7 @@ export class Publisher implements CommitWaiter {
   private readonly channel: number;
   private readonly vhost: VirtualHost;
   private readonly store: MessageStore;
-  private readonly output: Output;
+  private readonly output: PublisherOutput;
   private readonly owner: PublisherOwner;
   private readonly scan = new PropertyScan();
   private routeBytes: Uint8Array = new Uint8Array(0);
@@ -68,6 +72,7 @@ export class Publisher implements CommitWaiter {
   private closed = false;
   /** Publishes that a queue has refused and that were not nacked yet, by number. */
   private refused: number[] = [];
+  readonly counts: Publishes = new Publishes();
   /** The name under which this channel's consumer of replies can be reached. */
   replyName: string | null = null;
   /** Takes what is published; null unless the channel is in tx mode. */
@@ -79,6 +84,15 @@ export class Publisher implements CommitWaiter {
     this.store = owner.store;
     this.output = owner.output;
     this.owner = owner;
+  }
+
+  get isConfirming(): boolean {
+    return this.confirming;
+  }
+
+  /** Published and neither confirmed nor refused yet. */
+  get unconfirmedCount(): number {
+    return this.published - this.confirmed;
   }
 
   /** @throws ChannelError 406 in tx mode */
@@ -132,6 +146,9 @@ export class Publisher implements CommitWaiter {
     // The way of most messages, kept short: worth 1.07× in T16x10.
     if (route.isPlain && !isMortal && this.transaction === null) {
       if (this.confirming) this.count();
+      this.counts.publish++;
+      route.traffic.publishIn++;
+      route.traffic.publishOut += route.queues.length;
       const outcome = this.vhost.distributor.toPlain(route.queues, message, deliveryMode === 2);
       if (outcome !== 0) this.heed(outcome);
       return;
@@ -181,6 +198,7 @@ export class Publisher implements CommitWaiter {
   }
 
   private confirmUpTo(number: number): void {
+    this.counts.confirm += number - this.confirmed;
     this.output.confirm(this.channel, number, number - this.confirmed > 1);
     this.confirmed = number;
   }
@@ -217,6 +235,9 @@ export class Publisher implements CommitWaiter {
     mandatory: boolean,
     isMortal: boolean,
   ): void {
+    this.counts.publish++;
+    route.traffic.publishIn++;
+    route.traffic.publishOut += route.queues.length;
     const outcome =
       route.isPlain && !isMortal
         ? this.vhost.distributor.toPlain(route.queues, message, persistent)
@@ -244,9 +265,18 @@ export class Publisher implements CommitWaiter {
       ? this.vhost.distributor.toAny(route, message, persistent, this.particulars(message))
       : 0;
     // A reply is no less returned for being delivered, as in RabbitMQ: a consumer is no queue.
-    if (!hasTakers && mandatory) this.returnUnroutable(message);
+    if (!hasTakers) this.unroutable(message, mandatory);
     for (const consumer of replyConsumers ?? []) consumer.deliverReply(message);
     return outcome;
+  }
+
+  private unroutable(message: MessageView, mandatory: boolean): void {
+    if (!mandatory) {
+      this.counts.dropUnroutable++;
+      return;
+    }
+    this.counts.returnUnroutable++;
+    this.returnUnroutable(message);
   }
 
   /** Of the message scanned last. */
@@ -331,8 +361,8 @@ export class Publisher implements CommitWaiter {
       ? [shortstr(message.bytes, message.routeAt + 1)]
       : route.queues.map(({ name }) => name);
     const now = this.vhost.routeByKeys("", names, () => emptyTable);
-    const { delays, replyConsumers } = route;
-    return { ...now, isPlain: now.isPlain && !delays && !replyConsumers, delays, replyConsumers };
+    const { delays, replyConsumers, traffic } = route;
+    return { ...now, isPlain: now.isPlain && !delays && !replyConsumers, delays, replyConsumers, traffic };
   }
 
   private headers(message: MessageView): FieldTable {

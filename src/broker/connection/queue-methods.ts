@@ -36,7 +36,7 @@ export function handleQueueMethod(channel: Channel, method: Method): void {
       const queue = queueName(channel, method.queue);
       // Neither name given: the key is the queue's name as well (AMQP 0-9-1 §1.7.2.3).
       const key = method.queue === "" && method.routingKey === "" ? queue : method.routingKey;
-      assertMayBind(channel, "queue", queue, cleanName(method.exchange), key);
+      assertMayBind(connection, "queue", queue, cleanName(method.exchange), key);
       vhost.bindQueue(queue, cleanName(method.exchange), key, method.arguments, connection);
       if (!method.noWait) channel.send({ id: MethodId.QueueBindOk });
       return;
@@ -44,7 +44,7 @@ export function handleQueueMethod(channel: Channel, method: Method): void {
     case MethodId.QueueUnbind: {
       const queue = queueName(channel, method.queue);
       const key = method.queue === "" && method.routingKey === "" ? queue : method.routingKey;
-      assertMayBind(channel, "queue", queue, cleanName(method.exchange), key);
+      assertMayBind(connection, "queue", queue, cleanName(method.exchange), key);
       vhost.unbindQueue(queue, cleanName(method.exchange), key, method.arguments, connection);
       channel.send({ id: MethodId.QueueUnbindOk });
       return;

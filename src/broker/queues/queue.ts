@@ -8,6 +8,7 @@ import {
   type MessageStore,
   type SurvivingMessage,
 } from "../storage/index.ts";
+import { Deliveries } from "../traffic.ts";
 import { ConsumerTurns, type TurnTaker } from "./consumer-turns.ts";
 import { withDeliveryCount } from "./delivery-count.ts";
 import { PriorityMessages } from "./priority-messages.ts";
@@ -82,6 +83,13 @@ export class Queue implements Destination {
   nextTimeMs = 0;
   nextNote = 0;
   deleted = false;
+  readonly deliveries: Deliveries = new Deliveries();
+  /** The sequence of the first message of this life of the broker: it tells how many have come. */
+  private firstSequence = 1;
+  /** Messages that went straight to a consumer and have no sequence. */
+  private passedOn = 0;
+  /** Delivered messages that were rejected, or came back. */
+  private givenBack = 0;
   private readonly environment: QueueEnvironment;
   private readonly store: MessageStore;
   private readonly isLimited: boolean;
@@ -147,6 +155,32 @@ export class Queue implements Destination {
     return this.consumers.all.size;
   }
 
+  get allConsumers(): Iterable<QueueConsumer> {
+    return this.consumers.all;
+  }
+
+  /** Messages that have come since the broker started, dead letters of other queues among them. */
+  get publishedCount(): number {
+    return this.nextSequence - this.firstSequence + this.passedOn;
+  }
+
+  /** Delivered, and neither acknowledged nor back yet. */
+  get unackedCount(): number {
+    const { deliver, get, ack } = this.deliveries;
+    return deliver + get - ack - this.givenBack;
+  }
+
+  /** Among consumers of which only one is served, whether this is the one; where there is no such rule, all are. */
+  isActive(consumer: QueueConsumer): boolean {
+    return !this.settings.singleActiveConsumer || this.activeConsumer === consumer;
+  }
+
+  /** All that survived has been restored: the next message has this sequence. */
+  continueFrom(sequence: number): void {
+    this.nextSequence = sequence;
+    this.firstSequence = sequence;
+  }
+
   get hasExclusiveConsumer(): boolean {
     return this.exclusiveConsumer !== null;
   }
@@ -182,6 +216,7 @@ export class Queue implements Destination {
       this.consumers.giveBack(consumer);
       return false;
     }
+    this.passedOn++;
     consumer.deliver(message, -1, 0, 0);
     return true;
   }
@@ -311,6 +346,7 @@ export class Queue implements Destination {
 
   /** A delivered message is not wanted: it is dead. */
   reject(handle: MessageHandle, flags: number, sequence: number): void {
+    this.givenBack++;
     const timeMs = this.heldTimes.get(sequence) ?? 0;
     if (timeMs !== 0) this.heldTimes.delete(sequence);
     this.dies(handle, flags, sequence, timeMs, "rejected");
@@ -321,6 +357,7 @@ export class Queue implements Destination {
    * {@link dispatch} when all have come back.
    */
   requeue(handle: MessageHandle, flags: number, sequence: number, isRejection: boolean): void {
+    this.givenBack++;
     const timeMs = this.heldTimes.get(sequence) ?? 0;
     if (timeMs !== 0) this.heldTimes.delete(sequence);
     if (this.deleted) {

@@ -1,3 +1,4 @@
+import { ExchangeTraffic } from "../traffic.ts";
 import { fieldText, sameTable, type FieldTable } from "../../wire/index.ts";
 import { DirectExchange } from "./direct.ts";
 import {
@@ -36,6 +37,7 @@ export class Exchange implements RoutingTarget {
   /** Gets what this one cannot route: an exchange's name. https://www.rabbitmq.com/docs/ae */
   readonly alternate: string | undefined;
   readonly routesByTopic: boolean;
+  readonly traffic: ExchangeTraffic = new ExchangeTraffic();
   private readonly type: ExchangeType;
   /** By destination and routing key, so that neither thousands of queues nor thousands of keys make a bind slow. */
   private readonly byDestination = new Map<RoutingTarget, Map<string, Binding[]>>();

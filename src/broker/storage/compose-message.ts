@@ -83,10 +83,15 @@ export function composeMessage(
   }
   const routeLength = writer.length;
   spliceProperties(writer, original.bytes, original.propertiesAt, changes);
-  const head = writer.written();
   const { bodyAt, bodyLength } = original;
+  const body = original.bytes.subarray(bodyAt, bodyAt + bodyLength);
+  return assembleMessage(writer.written(), routeLength, body);
+}
+
+/** A message in bytes of its own: `head` is route and properties, one after the other. */
+export function assembleMessage(head: Uint8Array, routeLength: number, body: Uint8Array): MessageView {
   const message = new MessageView();
-  message.bytes = new Uint8Array(storedHeaderBytes + head.length + bodyLength);
+  message.bytes = new Uint8Array(storedHeaderBytes + head.length + body.length);
   message.view = new DataView(message.bytes.buffer);
   message.owned = true;
   message.routeAt = storedHeaderBytes;
@@ -94,8 +99,8 @@ export function composeMessage(
   message.propertiesAt = storedHeaderBytes + routeLength;
   message.propertiesLength = head.length - routeLength;
   message.bodyAt = storedHeaderBytes + head.length;
-  message.bodyLength = bodyLength;
+  message.bodyLength = body.length;
   message.bytes.set(head, storedHeaderBytes);
-  message.bytes.set(original.bytes.subarray(bodyAt, bodyAt + bodyLength), message.bodyAt);
+  message.bytes.set(body, message.bodyAt);
   return message;
 }

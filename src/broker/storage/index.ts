@@ -1,5 +1,6 @@
 export { checkData, type DataReport } from "./check-data.ts";
 export {
+  assembleMessage,
   composeMessage,
   knownProperties,
   readHeaders,

@@ -7,6 +7,7 @@ import type { Queue, QueueConsumer } from "../../../src/broker/queues/index.ts";
 import type { Geometry } from "../../../src/broker/storage/log/geometry.ts";
 import type { LogStore } from "../../../src/broker/storage/log/log-store.ts";
 import { knownProperties, MessageView, type SurvivingMessage } from "../../../src/broker/storage/index.ts";
+import { Churn } from "../../../src/broker/traffic.ts";
 import { VirtualHost, type MessageHolder } from "../../../src/broker/virtual-host.ts";
 import {
   ByteWriter,
@@ -100,6 +101,7 @@ export class Life {
       room,
       log: silentLogger,
       compatibility: "3",
+      churn: new Churn(),
     } as const;
     const vhost = new VirtualHost("/", services);
     this.vhost = vhost;

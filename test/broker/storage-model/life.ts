@@ -6,6 +6,7 @@ import { definitionsFile, type DefinitionsLog } from "../../../src/broker/storag
 import type { LogStore } from "../../../src/broker/storage/log/log-store.ts";
 import type { Geometry } from "../../../src/broker/storage/log/geometry.ts";
 import type { Log } from "../../../src/broker/storage/log/log.ts";
+import { Churn } from "../../../src/broker/traffic.ts";
 import { VirtualHost } from "../../../src/broker/virtual-host.ts";
 import { emptyTable } from "../../../src/wire/index.ts";
 import type { FaultyDisk } from "../../support/faulty-disk.ts";
@@ -84,6 +85,7 @@ export class Life {
       log: silentLogger,
       room: storage.room,
       compatibility: "3",
+      churn: new Churn(),
     });
     storage.restore(this.vhost);
     this.found = look(this, readsBytes);
