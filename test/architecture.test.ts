@@ -8,7 +8,7 @@ const mayImport: Record<string, string[]> = {
   wire: ["base"],
   client: ["base", "wire"],
   broker: ["base", "wire"],
-  management: ["base", "broker"],
+  management: ["base", "wire", "broker"],
   console: [],
   state: ["base"],
   tasks: ["base", "client", "state"],

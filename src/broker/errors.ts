@@ -9,6 +9,11 @@ export class ChannelError extends Error {
     super(text);
     this.code = code;
   }
+
+  /** As the client is told it. */
+  get reply(): string {
+    return replyText(this.code, this.message);
+  }
 }
 
 /** Closes the connection on which it happened. AMQP 0-9-1 §1.2 "hard error". */
@@ -19,6 +24,11 @@ export class ConnectionError extends Error {
   constructor(code: ReplyCode, text: string) {
     super(text);
     this.code = code;
+  }
+
+  /** As the client is told it. */
+  get reply(): string {
+    return replyText(this.code, this.message);
   }
 }
 

@@ -4,7 +4,7 @@ export { checkDataDirectory, repairDataDirectory, type DataDirectoryReport } fro
 export { systemClock, type Clock, type Logger, type Timer } from "../base/index.ts";
 export { ChannelError, ConnectionError } from "./errors.ts";
 export type * from "./inspection.ts";
-export type { Churn, Deliveries, ExchangeTraffic, Publishes } from "./traffic.ts";
+export { Deliveries, Publishes, type Churn, type ExchangeTraffic } from "./traffic.ts";
 export type { BindingNames, ClientActions, GotMessage, MessageFate } from "./local-client.ts";
 export type {
   BrokerAdmin,

@@ -51,7 +51,8 @@ export interface VirtualHostView {
 
 export interface QueueView {
   readonly name: string;
-  readonly durable: boolean;
+  /** It outlives the broker's process. */
+  readonly survives: boolean;
   readonly autoDelete: boolean;
   /** The connection that alone may use it. */
   readonly exclusiveOwner: object | null;
@@ -62,6 +63,10 @@ export interface QueueView {
   readonly consumerCount: number;
   readonly publishedCount: number;
   readonly deliveries: Readonly<Deliveries>;
+  /** Of the consumer that wants no other beside it. */
+  readonly exclusiveConsumerTag: string | null;
+  /** Of the one that is served, where only one may be. */
+  readonly activeConsumerTag: string | null;
 }
 
 export interface ExchangeView {
@@ -137,7 +142,10 @@ export interface ChannelView {
 
 export interface ConsumerView {
   readonly tag: string;
-  readonly queue: { readonly name: string };
+  readonly queue: {
+    readonly name: string;
+    readonly settings: { readonly singleActiveConsumer: boolean };
+  };
   readonly noAck: boolean;
   readonly exclusive: boolean;
   readonly prefetch: number;

@@ -40,7 +40,10 @@ export interface ClientActions {
     properties: BasicProperties,
     body: Uint8Array,
   ): Promise<boolean>;
-  /** Takes at most so many messages from the front of a queue. What is requeued goes back when all have been taken. */
+  /**
+   * Takes at most so many messages from the front of a queue, and no more than memory should hold (64 MiB). What is requeued
+   * goes back when all have been taken.
+   */
   get(queue: string, count: number, fate: MessageFate): Promise<GotMessage[]>;
 }
 
@@ -187,7 +190,8 @@ export class LocalClient implements ClientActions {
     const queue = this.readable(name);
     const taken: TakenMessage[] = [];
     const got: GotMessage[] = [];
-    while (got.length < count) {
+    let bytes = 0;
+    while (got.length < count && bytes < mostGotBytes) {
       const next = queue.take();
       if (next === null) {
         queue.deliveries.getEmpty++;
@@ -197,6 +201,7 @@ export class LocalClient implements ClientActions {
       taken.push(next);
       // At once: the store may move it when the next is taken.
       got.push(decoded(next, queue.readyCount));
+      bytes += next.message.bodyLength + overheadBytes;
     }
     for (const message of taken) decide(queue, message, fate);
     queue.dispatch();
@@ -214,6 +219,10 @@ export class LocalClient implements ClientActions {
     return this.parts.flush();
   }
 }
+
+const mostGotBytes = 64 << 20;
+/** What a message takes beside its body. */
+const overheadBytes = 1 << 10;
 
 function decide(queue: Queue, { handle, flags, sequence }: TakenMessage, fate: MessageFate): void {
   if (fate === "requeued") return queue.requeue(handle, flags, sequence, true);

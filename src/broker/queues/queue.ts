@@ -155,8 +155,12 @@ export class Queue implements Destination {
     return this.consumers.all.size;
   }
 
-  get allConsumers(): Iterable<QueueConsumer> {
-    return this.consumers.all;
+  get exclusiveConsumerTag(): string | null {
+    return this.exclusiveConsumer?.tag ?? null;
+  }
+
+  get activeConsumerTag(): string | null {
+    return this.activeConsumer?.tag ?? null;
   }
 
   /** Messages that have come since the broker started, dead letters of other queues among them. */
