@@ -29,7 +29,8 @@ export async function createApi(
     bodyLimit: mostBodyBytes,
     exposeHeadRoutes: false,
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: mostParameterCharacters },
-    frameworkErrors: (_error, _request, reply) => refuse(reply as FastifyReply, new HttpError(400)),
+    frameworkErrors: ({ statusCode = 400 }, _request, reply) =>
+      refuse(reply as FastifyReply, new HttpError(statusCode)),
   });
   app.decorateRequest("api", undefined);
   // Whatever it says it is, it is JSON: RabbitMQ looks at the body alone.

@@ -231,7 +231,6 @@ export class Channel {
   private countAsPast(): void {
     if (this.isPast) return;
     this.isPast = true;
-    this.vhost.past.deliveries.add(this.deliveries);
     this.vhost.past.publishes.add(this.publisher.counts);
     this.vhost.churn.channelsClosed++;
   }
