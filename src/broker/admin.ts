@@ -86,7 +86,7 @@ export interface UserInfo {
   readonly limits: UserLimits;
 }
 
-export interface VirtualHostInfo {
+export interface VirtualHostInfo extends Required<VirtualHostDescription> {
   readonly name: string;
   readonly limits: VirtualHostLimits;
 }

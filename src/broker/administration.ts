@@ -176,7 +176,12 @@ export class Administration implements BrokerAdmin {
   }
 
   listVhosts(): readonly VirtualHostInfo[] {
-    return this.virtualHosts.all.map(({ name, limits }) => ({ name, limits }));
+    return this.virtualHosts.all.map(({ name, limits, description, tags }) => ({
+      name,
+      limits,
+      description,
+      tags,
+    }));
   }
 
   async setVhostLimits(vhost: string, limits: VirtualHostLimits): Promise<void> {

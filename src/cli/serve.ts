@@ -77,6 +77,7 @@ function greetingOf(broker: Broker, management: Management, chosen: ServeSetting
 
     AMQP    ${url}    (${who})${broker.socketPath === undefined ? "" : `\n    Socket  ${broker.socketPath}`}
     Health  ${management.url}/health
+    API     ${management.url}/api    (RabbitMQ's, of its management plugin)
     Storage ${chosen.memory ? "memory: nothing survives a restart" : resolve(chosen.data)}
 
   Try next, in another terminal:

@@ -18,7 +18,7 @@ export async function authenticate(request: IncomingMessage, broker: Broker): Pr
   const { remoteAddress = "" } = request.socket;
   const address = remoteAddress.replace(/^::ffff:(?=\d+\.)/, "");
   const origin = { address, isLoopback: address === "::1" || address.startsWith("127.") };
-  const isRight = await broker.login(credentials, origin, gone(request));
+  const isRight = await whileThere(request, (signal) => broker.login(credentials, origin, signal));
   const user = isRight ? broker.inspection.user(credentials.user) : undefined;
   if (!user) throw new HttpError(401, { error: "not_authorized", reason: "Login failed" });
   if (!user.tags.some((tag) => managementTags.has(tag))) {
@@ -37,9 +37,17 @@ function basicCredentials(authorization: string): { user: string; password: stri
   return { user: text.slice(0, colon), password: text.slice(colon + 1) };
 }
 
-/** Nobody waits for the answer any more. */
-function gone(request: IncomingMessage): AbortSignal {
+/** The signal comes when nobody waits for the answer any more. */
+async function whileThere<T>(
+  { socket }: IncomingMessage,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
   const controller = new AbortController();
-  request.socket.once("close", () => controller.abort());
-  return controller.signal;
+  const abort = (): void => controller.abort();
+  socket.once("close", abort);
+  try {
+    return await work(controller.signal);
+  } finally {
+    socket.off("close", abort);
+  }
 }

@@ -40,6 +40,10 @@ const steps: readonly (readonly [string, (admin: BrokerAdmin) => Promise<void>])
   ["setUserLimits", (admin) => admin.setUserLimits("ada", { maxConnections: 7 })],
   ["setUserLimits again", (admin) => admin.setUserLimits("ada", { maxChannels: 8 })],
   ["setVhostLimits", (admin) => admin.setVhostLimits("yard", { maxQueues: 9 })],
+  [
+    "addVhost with a description",
+    (admin) => admin.addVhost("yard", { description: "behind", tags: ["a", "b"] }),
+  ],
   ["setVhostLimits of /", (admin) => admin.setVhostLimits("/", { maxConnections: 10 })],
   ["setUserTags", (admin) => admin.setUserTags("ada", ["administrator"])],
   ["changePassword", (admin) => admin.changePassword("ada", "second")],
@@ -71,7 +75,7 @@ describe("what is administered", () => {
       const before = written();
       await step(admin);
       expect({ name, isWritten: written() !== before }).toEqual({ name, isWritten: true });
-      if (![6, 11, steps.length - 1].includes(number)) continue;
+      if (![7, 12, steps.length - 1].includes(number)) continue;
       // What a kill at this moment would leave.
       const copy = dataDirectory();
       cpSync(dataDir, copy, { recursive: true });
@@ -84,7 +88,7 @@ describe("what is administered", () => {
   test("counts after a restart: passwords, permissions, and what virtual hosts hold", async () => {
     const dataDir = dataDirectory();
     const first = await startBroker({ port: 0, dataDir });
-    for (const [, step] of steps.slice(0, 10)) await step(first.admin);
+    for (const [, step] of steps.slice(0, 11)) await step(first.admin);
     const ada = { user: "ada", password: "second", vhost: "yard" };
     const publisher = await RawClient.login(first.port, ada);
     onTestFinished(() => publisher.close());

@@ -99,6 +99,10 @@ describe("warren serve", () => {
     const forced = once(connection, "close");
     const health = await fetch(healthUrl);
     expect([health.status, await health.json()]).toEqual([200, expect.objectContaining({ connections: 1 })]);
+    const apiUrl = /http:\/\/\S+\/api/.exec(greeting)![0];
+    const authorization = `Basic ${Buffer.from("guest:guest").toString("base64")}`;
+    const overview = await fetch(`${apiUrl}/overview`, { headers: { authorization } });
+    expect(await overview.json()).toMatchObject({ object_totals: { connections: 1 } });
     connection.on("error", () => {});
     child.kill("SIGTERM");
     const [exitCode] = (await once(child, "exit")) as [number];
