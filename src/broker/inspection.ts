@@ -42,8 +42,9 @@ export interface VirtualHostView {
   readonly defaultTraffic: Readonly<ExchangeTraffic>;
   /** What channels and connections that are closed, and queues that are deleted, have done. */
   readonly past: {
-    readonly deliveries: Readonly<Deliveries>;
+    readonly deliveries: { readonly [type in "classic" | "quorum"]: Readonly<Deliveries> };
     readonly publishes: Readonly<Publishes>;
+    readonly routed: number;
     readonly receivedBytes: number;
     readonly sentBytes: number;
   };

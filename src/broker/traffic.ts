@@ -60,8 +60,14 @@ export class ExchangeTraffic {
 
 /** What went over channels and connections of a virtual host, and what left its queues, that are gone. */
 export class PastTraffic {
-  readonly deliveries: Deliveries = new Deliveries();
+  /** By the type of queue. */
+  readonly deliveries: { readonly classic: Deliveries; readonly quorum: Deliveries } = {
+    classic: new Deliveries(),
+    quorum: new Deliveries(),
+  };
   readonly publishes: Publishes = new Publishes();
+  /** By exchanges that are deleted: messages that they gave to queues. */
+  routed = 0;
   receivedBytes = 0;
   sentBytes = 0;
 }

@@ -470,7 +470,7 @@ export class VirtualHost {
     // They died before. What cannot be moved at once goes on afterwards.
     if (queue.deadCount > 0) this.deadLetters.moveSoon();
     this.queues.delete(queue.name);
-    this.past.deliveries.add(queue.deliveries);
+    this.past.deliveries[queue.settings.type].add(queue.deliveries);
     this.churn.queuesDeleted++;
     if (queue.exclusiveOwner !== null) this.exclusive.get(queue.exclusiveOwner)?.delete(queue);
     this.forgetDestination(queue);
@@ -579,6 +579,7 @@ export class VirtualHost {
 
   private forgetExchange(exchange: Exchange): void {
     this.exchanges.delete(exchange.name);
+    this.past.routed += exchange.traffic.publishOut;
     this.durable.exchangeDeleted(exchange);
     const lost = this.delays.get(exchange)?.delete() ?? 0;
     this.delays.delete(exchange);

@@ -20,7 +20,7 @@ declare module "fastify" {
   }
 }
 
-/** RabbitMQ's management API: answers requests whose path starts with `/api`. */
+/** RabbitMQ's management API at `/api`, and what else needs a login. */
 export async function createApi(
   context: ApiContext,
   logger: Logger,
@@ -41,7 +41,7 @@ export async function createApi(
   for (const resource of resources) {
     app.route({
       method: methods,
-      url: `/api${resource.path}`,
+      url: `${resource.below ?? "/api"}${resource.path}`,
       // Before the body is read: from strangers it never is.
       onRequest: async (request, reply) => {
         setHeaders(reply);
@@ -131,10 +131,9 @@ function setHeaders(reply: FastifyReply): void {
 }
 
 function send(reply: FastifyReply, result: unknown): void {
-  const { status, body, location } = result instanceof Answer ? result : new Answer(200, result);
-  if (location !== undefined) void reply.header("location", location);
-  void reply.code(status);
-  if (body === undefined) void reply.send();
+  const { status, body, headers } = result instanceof Answer ? result : new Answer(200, result);
+  void reply.code(status).headers(headers);
+  if (body === undefined || typeof body === "string") void reply.send(body);
   // As bytes, since to text a charset would be added, which JSON does not have.
   else void reply.header("content-type", "application/json").send(Buffer.from(JSON.stringify(body)));
 }

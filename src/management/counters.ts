@@ -70,7 +70,8 @@ export function vhostTotals(vhost: VirtualHostView, connections: Iterable<Connec
   const { past } = vhost;
   const deliveries = new Deliveries();
   const publishes = new Publishes();
-  deliveries.add(past.deliveries);
+  deliveries.add(past.deliveries.classic);
+  deliveries.add(past.deliveries.quorum);
   publishes.add(past.publishes);
   let { receivedBytes, sentBytes } = past;
   let ready = 0;

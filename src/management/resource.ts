@@ -13,16 +13,16 @@ export type Access =
   | "monitoring"
   | "administrator";
 
-/** What is sent back: JSON with status 200, or one of these. */
+/** What is sent back: JSON with status 200, or one of these. Text goes as it is, with the content type among its headers. */
 export class Answer {
   readonly status: number;
   readonly body: unknown;
-  readonly location: string | undefined;
+  readonly headers: Readonly<Record<string, string>>;
 
-  constructor(status: number, body?: unknown, location?: string) {
+  constructor(status: number, body?: unknown, headers: Readonly<Record<string, string>> = {}) {
     this.status = status;
     this.body = body;
-    this.location = location;
+    this.headers = headers;
   }
 }
 
@@ -31,8 +31,9 @@ export type Handler = (request: ApiRequest) => unknown;
 
 /** Something with a path, and what can be done to it. */
 export interface Resource {
-  /** Below /api, with parameters as `:name`. */
+  /** Below /api unless it says where, with parameters as `:name`. */
   readonly path: string;
+  readonly below?: string;
   readonly access: Access;
   readonly methods: { readonly [method in ApiMethod]?: Handler };
   /** Who may change it, where that is not who may see it. */

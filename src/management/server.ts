@@ -34,7 +34,7 @@ type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 
 /**
  * Starts the HTTP server. It answers `GET /health` with 200 while the broker takes connections, for probes and load
- * balancers, and with what the broker holds; and RabbitMQ's management API at `/api`.
+ * balancers, and with what the broker holds; `GET /metrics` for Prometheus; and RabbitMQ's management API at `/api`.
  *
  * The API's framework is loaded when its first request comes: at the start it would hold up the first AMQP clients, and
  * brokers that nobody asks need not have it in memory.
@@ -59,11 +59,13 @@ export async function startManagement(options: ManagementOptions): Promise<Manag
   const { port } = server.address() as AddressInfo;
   const node = nodeFacts({ address: broker.host, port: broker.port }, { address: host, port });
   const rates = new Rates(broker, clock);
-  const api = lazily({ broker, node, rates }, logger);
+  const context = { broker, node, rates };
+  const api = lazily(context, logger);
   server.on("request", (request, response) => {
     const [pathname] = (request.url ?? "/").split("?", 1);
     if (pathname === "/health") health(request, response, broker);
-    else if (pathname === "/api" || pathname.startsWith("/api/")) api(request, response);
+    else if (pathname === "/metrics") void metrics(response, context, logger);
+    else if (isApi(pathname)) api(request, response);
     else reply(response, 404, { error: "not_found", reason: `nothing at ${pathname}` });
   });
   logger.info({ host, port }, "http listening");
@@ -78,6 +80,23 @@ export async function startManagement(options: ManagementOptions): Promise<Manag
       await closed;
     },
   };
+}
+
+function isApi(pathname: string): boolean {
+  return pathname === "/api" || pathname.startsWith("/api/") || pathname.startsWith("/metrics/");
+}
+
+/** Sums of the whole broker, for anybody, as from RabbitMQ. What has names is asked for with credentials. */
+async function metrics(response: ServerResponse, context: ApiContext, logger: Logger): Promise<void> {
+  try {
+    const { brokerMetrics } = await import("./metrics.ts");
+    const { exposition, expositionType } = await import("./exposition.ts");
+    const text = exposition(await brokerMetrics(context));
+    response.writeHead(200, { "content-type": expositionType }).end(text);
+  } catch (error) {
+    logger.error({ error: String(error) }, "metrics cannot be told");
+    response.writeHead(500).end();
+  }
 }
 
 /** Who is slow to say what it wants keeps a connection from others. */

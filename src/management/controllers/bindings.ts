@@ -67,7 +67,7 @@ async function bind(request: ApiRequest): Promise<unknown> {
   const names = { source, destinationType, destination, routingKey, arguments: tableOf(body["arguments"]) };
   await asClient(() => actions.bind(names));
   const location = `${encodeURIComponent(destination)}/${encodeURIComponent(propertiesKey(names))}`;
-  return new Answer(201, undefined, location);
+  return new Answer(201, undefined, { location });
 }
 
 async function unbind(request: ApiRequest): Promise<unknown> {

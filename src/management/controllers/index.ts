@@ -5,6 +5,7 @@ import { connections } from "./connections.ts";
 import { consumers } from "./consumers.ts";
 import { exchanges } from "./exchanges.ts";
 import { healthChecks } from "./health-checks.ts";
+import { metrics } from "./metrics.ts";
 import { nodes } from "./nodes.ts";
 import { overview } from "./overview.ts";
 import { permissions } from "./permissions.ts";
@@ -19,6 +20,7 @@ import { vhosts } from "./vhosts.ts";
 /** All that the API has, one file for each kind of thing. */
 export const resources: readonly Resource[] = [
   ...overview,
+  ...metrics,
   ...nodes,
   ...connections,
   ...channels,
