@@ -10,7 +10,7 @@ import type { VirtualHostLimits } from "./virtual-host.ts";
 export interface BrokerAdmin {
   /** The password is kept as an argon2id hash. Rejects when there is a user of that name. */
   addUser(name: string, password: string, options?: { tags?: readonly string[] }): Promise<void>;
-  /** Adds a user whose password is known by RabbitMQ's hash only, or puts it into the place of the one of its name. */
+  /** Adds a user whose password is known by its hash only, or puts it into the place of the one of its name. */
   importUser(name: string, user: ImportedUser): Promise<void>;
   /** Connections that are open stay open. */
   changePassword(name: string, password: string): Promise<void>;
@@ -69,10 +69,9 @@ export interface VirtualHostDescription {
 
 /** As RabbitMQ exports a user in its definitions, with the names in JavaScript's spelling. */
 export interface ImportedUser {
-  /** Base64 of four bytes of salt and the hash. https://www.rabbitmq.com/docs/passwords */
+  /** Base64 of four bytes of salt and the hash, https://www.rabbitmq.com/docs/passwords; or Argon2's text form. */
   readonly passwordHash: string;
-  /** `rabbit_password_hashing_sha256` or `rabbit_password_hashing_sha512`. */
-  readonly hashingAlgorithm: Exclude<HashingAlgorithm, "argon2id">;
+  readonly hashingAlgorithm: HashingAlgorithm;
   readonly tags?: readonly string[];
 }
 

@@ -9,7 +9,7 @@ import type {
   VirtualHostInfo,
 } from "./admin.ts";
 import {
-  assertRabbitmqHash,
+  assertPasswordHash,
   type AccessRules,
   type PermissionPatterns,
   type TopicPatterns,
@@ -67,7 +67,7 @@ export class Administration implements BrokerAdmin {
     this.assertNotOwner(name);
     const { passwordHash: hash, hashingAlgorithm: algorithm, tags = [] } = imported;
     assertTags(tags);
-    assertRabbitmqHash(algorithm, hash);
+    assertPasswordHash(algorithm, hash);
     const limits = this.users.get(name)?.limits;
     if (!limits) this.rules.forgetUser(name);
     this.users.put({ name, tags, limits: limits ?? {}, password: { algorithm, hash } });

@@ -1,9 +1,12 @@
 import { createRequire } from "node:module";
 import { Command } from "commander";
 import { addAgentsCommand } from "./agents.ts";
+import { addChangeVerbs } from "./change-verbs.ts";
 import { addCheckDataCommand } from "./check-data.ts";
 import { addDlqCommand } from "./dlq.ts";
+import { addListVerbs } from "./list-verbs.ts";
 import { addServeCommand } from "./serve.ts";
+import { addStatusVerbs } from "./status-verbs.ts";
 import { addTasksCommand } from "./tasks.ts";
 import { addWorkerCommand } from "./worker.ts";
 
@@ -19,5 +22,8 @@ export function createProgram(): Command {
   addDlqCommand(program);
   addWorkerCommand(program);
   addAgentsCommand(program);
+  addStatusVerbs(program);
+  addListVerbs(program);
+  addChangeVerbs(program);
   return program;
 }

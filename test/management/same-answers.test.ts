@@ -268,6 +268,16 @@ describe("lists", () => {
   });
 });
 
+test("b9 an exchange, a queue and a binding are made, a message published and got", async () => {
+  await same("/api/exchanges/%2F/my_exchange", put({ type: "direct", durable: true }));
+  await same("/api/queues/%2F/my_app", put({ durable: true }));
+  await same("/api/bindings/%2F/e/my_exchange/q/my_app", post({ routing_key: "test" }));
+  await same("/api/exchanges/%2F/my_exchange/publish", post(message("test", "Hello")));
+  await same("/api/queues/%2F/my_app/get", post(get(1, "ack_requeue_false")));
+  await same("/api/queues/%2F/my_app", remove);
+  await same("/api/exchanges/%2F/my_exchange", remove);
+});
+
 describe("virtual hosts", () => {
   test("are added, described, shown and deleted", async () => {
     await same("/api/vhosts/v1", { method: "PUT", text: "" });

@@ -124,6 +124,26 @@ describe("credentials", () => {
   });
 });
 
+test("a hash that would make each login dear is refused", async () => {
+  const write = (password_hash: string): Promise<Response> =>
+    request("/api/users/dear", {
+      method: "PUT",
+      body: JSON.stringify({ password_hash, hashing_algorithm: "argon2id", tags: "" }),
+    });
+  const hash = "oWmPAo8627vZen5w/8v2lg$k0fW9+zfgt6xgJKTHvHAcnFqErvqCKODmY2D7cyi1fQ";
+  for (const cost of [
+    "m=999999,t=2,p=1",
+    "m=19456,t=999,p=1",
+    "m=19456,t=2,p=99",
+    "m=19456,t=2",
+    "m=0,t=2,p=1",
+  ])
+    expect((await write(`$argon2id$v=19$${cost}$${hash}`)).status).toBe(400);
+  expect((await write("text")).status).toBe(400);
+  expect((await write(`$argon2id$v=19$m=19456,p=1,t=2$${hash}`)).status).toBe(201);
+  await broker.admin.deleteUser("dear");
+});
+
 describe("paths", () => {
   test.each([
     "/api/../../etc/passwd",

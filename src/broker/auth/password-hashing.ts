@@ -81,12 +81,32 @@ function digestOf(algorithm: HashingAlgorithm): "sha256" | "sha512" {
   return algorithm === "rabbit_password_hashing_sha512" ? "sha512" : "sha256";
 }
 
+/** More than these make a login too dear: memory in KiB, passes, threads. */
+const mostCost = { m: 64 << 10, t: 10, p: 4 };
+
+/** Argon2's text form. */
+const argon2Text = /^\$argon2id\$v=19\$((?:[mtp]=\d{1,6},?){3})\$[\w+/]{11,86}\$[\w+/]{22,86}$/;
+
+/** @throws Error */
+function assertArgon2Hash(encoded: string): void {
+  const [, given = ""] = argon2Text.exec(encoded) ?? [];
+  const costs = new Map(given.split(",").map((part) => [part[0], Number(part.slice(2))]));
+  const isFine = Object.entries(mostCost).every(
+    ([name, most]) => (costs.get(name) ?? 0) >= 1 && costs.get(name)! <= most,
+  );
+  if (isFine) return;
+  throw new Error(
+    `a password hash of argon2id is $argon2id$v=19$m=…,t=…,p=…$salt$hash, with at most m=${mostCost.m}, t=${mostCost.t} and p=${mostCost.p}`,
+  );
+}
+
 /** @throws Error when it is not a hash of that kind. */
-export function assertRabbitmqHash(algorithm: string, encoded: string): void {
+export function assertPasswordHash(algorithm: string, encoded: string): void {
+  if (algorithm === "argon2id") return assertArgon2Hash(encoded);
   const digestBytes = { rabbit_password_hashing_sha256: 32, rabbit_password_hashing_sha512: 64 }[algorithm];
   if (digestBytes === undefined) {
     throw new Error(
-      `hashing algorithm '${algorithm}' is not known; rabbit_password_hashing_sha256 and rabbit_password_hashing_sha512 are`,
+      `hashing algorithm '${algorithm}' is not known; argon2id, rabbit_password_hashing_sha256 and rabbit_password_hashing_sha512 are`,
     );
   }
   const bytes = Buffer.from(encoded, "base64");
