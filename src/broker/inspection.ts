@@ -5,7 +5,7 @@ import type { VirtualHostLimits } from "./virtual-host.ts";
 
 /**
  * What is in a running broker, and what it has done: to look at. These are the broker's own objects, not copies, so that
- * looking at ten thousand queues costs nothing; what they say holds until the event loop's next turn. Counters are plain
+ * looking at ten thousand queues costs nothing; what they say holds until the event loop's next turn. Ask anew then. Counters are plain
  * numbers that grow from the broker's start.
  */
 export interface BrokerInspection {
@@ -44,7 +44,6 @@ export interface VirtualHostView {
   readonly past: {
     readonly deliveries: { readonly [type in "classic" | "quorum"]: Readonly<Deliveries> };
     readonly publishes: Readonly<Publishes>;
-    readonly routed: number;
     readonly receivedBytes: number;
     readonly sentBytes: number;
   };

@@ -36,14 +36,17 @@ export class Inspector implements BrokerInspection {
   }
 
   get vhosts(): readonly VirtualHostView[] {
+    this.countRuns();
     return this.parts.virtualHosts.all;
   }
 
   vhost(name: string): VirtualHostView | undefined {
+    this.countRuns();
     return this.parts.virtualHosts.get(name);
   }
 
   get connections(): Iterable<ConnectionView> {
+    this.countRuns();
     return this.parts.connections.open();
   }
 
@@ -57,6 +60,12 @@ export class Inspector implements BrokerInspection {
 
   mayOpen(user: string, vhost: string): boolean {
     return this.parts.rules.permission(user, vhost) !== undefined;
+  }
+
+  /** Publishers add what they have published by their last route only now. */
+  private countRuns(): void {
+    for (const connection of this.parts.connections.open())
+      for (const { publisher } of connection.allChannels) publisher.countRun();
   }
 
   async freeDiskBytes(): Promise<number | undefined> {

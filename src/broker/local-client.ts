@@ -182,6 +182,7 @@ export class LocalClient implements ClientActions {
     try {
       return await promise;
     } finally {
+      publisher.countRun();
       this.vhost.past.publishes.add(publisher.counts);
     }
   }
@@ -194,10 +195,10 @@ export class LocalClient implements ClientActions {
     while (got.length < count && bytes < mostGotBytes) {
       const next = queue.take();
       if (next === null) {
-        queue.deliveries.getEmpty++;
+        queue.counts.getEmpty++;
         break;
       }
-      queue.deliveries.got((next.flags & redelivered) !== 0, false);
+      queue.counts.got((next.flags & redelivered) !== 0, false);
       taken.push(next);
       // At once: the store may move it when the next is taken.
       got.push(decoded(next, queue.readyCount));
@@ -227,7 +228,7 @@ const overheadBytes = 1 << 10;
 function decide(queue: Queue, { handle, flags, sequence }: TakenMessage, fate: MessageFate): void {
   if (fate === "requeued") return queue.requeue(handle, flags, sequence, true);
   if (fate === "dead") return queue.reject(handle, flags, sequence);
-  queue.deliveries.ack++;
+  queue.counts.ack++;
   queue.settle(handle, flags, sequence);
 }
 

@@ -579,7 +579,6 @@ export class VirtualHost {
 
   private forgetExchange(exchange: Exchange): void {
     this.exchanges.delete(exchange.name);
-    this.past.routed += exchange.traffic.publishOut;
     this.durable.exchangeDeleted(exchange);
     const lost = this.delays.get(exchange)?.delete() ?? 0;
     this.delays.delete(exchange);

@@ -1,5 +1,5 @@
 import { readdir, readFile } from "node:fs/promises";
-import { Deliveries, Publishes, type ConnectionView, type VirtualHostView } from "../broker/index.ts";
+import { Deliveries, Publishes, type ConnectionView } from "../broker/index.ts";
 import type { ApiContext } from "./api-request.ts";
 import type { Metric, Sample } from "./exposition.ts";
 
@@ -210,13 +210,11 @@ function messages({ broker }: ApiContext): Metric[] {
   const { vhosts, connections } = broker.inspection;
   const publishes = new Publishes();
   const deliveries = { classic: new Deliveries(), quorum: new Deliveries() };
-  let routed = 0;
   for (const vhost of vhosts) {
     publishes.add(vhost.past.publishes);
     deliveries.classic.add(vhost.past.deliveries.classic);
     deliveries.quorum.add(vhost.past.deliveries.quorum);
     for (const queue of vhost.allQueues) deliveries[queue.settings.type].add(queue.deliveries);
-    routed += routedIn(vhost);
   }
   for (const { allChannels } of connections)
     for (const { publisher } of allChannels) publishes.add(publisher.counts);
@@ -234,7 +232,7 @@ function messages({ broker }: ApiContext): Metric[] {
   return [
     published("received", "Messages received from publishers", publishes.publish),
     published("confirmed", "Messages confirmed to publishers", publishes.confirm),
-    published("routed", "Messages routed to queues", routed),
+    published("routed", "Messages routed to queues", publishes.routed),
     published("unroutable_dropped", "Messages that went nowhere and were dropped", publishes.dropUnroutable),
     published(
       "unroutable_returned",
@@ -258,12 +256,6 @@ function messages({ broker }: ApiContext): Metric[] {
     delivered("redelivered", "Messages delivered again", ({ redeliver }) => redeliver),
     delivered("acknowledged", "Messages acknowledged", ({ ack }) => ack),
   ];
-}
-
-function routedIn({ past, defaultTraffic, allExchanges }: VirtualHostView): number {
-  let routed = past.routed + defaultTraffic.publishOut;
-  for (const { traffic } of allExchanges) routed += traffic.publishOut;
-  return routed;
 }
 
 function gauge(name: string, help: string, samples: readonly Sample[]): Metric {

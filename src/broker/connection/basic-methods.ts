@@ -234,15 +234,15 @@ function get(channel: Channel, method: MethodOf<typeof MethodId.BasicGet>): void
   const queue = channel.vhost.queueFor(name, channel.connection);
   const taken = queue.take();
   if (taken === null) {
-    queue.deliveries.getEmpty++;
-    channel.deliveries.getEmpty++;
+    queue.counts.getEmpty++;
+    channel.counts.getEmpty++;
     channel.send({ id: MethodId.BasicGetEmpty });
     return;
   }
   const { message, handle, flags, sequence } = taken;
   const isRedelivered = (flags & redelivered) !== 0;
-  queue.deliveries.got(isRedelivered, method.noAck);
-  channel.deliveries.got(isRedelivered, method.noAck);
+  queue.counts.got(isRedelivered, method.noAck);
+  channel.counts.got(isRedelivered, method.noAck);
   const tag = channel.nextDeliveryTag++;
   const payload = new ByteWriter(64 + message.routeLength);
   payload.long(MethodId.BasicGetOk);
@@ -252,25 +252,25 @@ function get(channel: Channel, method: MethodOf<typeof MethodId.BasicGet>): void
   payload.long(queue.readyCount);
   channel.output.contentMethod(channel.id, payload.written(), message);
   if (method.noAck) queue.settle(handle, flags, sequence);
-  else channel.unacked.push(tag, new Getter(queue, channel.deliveries), handle, flags, sequence);
+  else channel.unacked.push(tag, new Getter(queue, channel.counts), handle, flags, sequence);
 }
 
 /** Holds a delivery that basic.get took: prefetch does not count it. */
 class Getter implements DeliveryHolder {
   readonly queue: Queue;
-  private readonly deliveries: Deliveries;
+  private readonly counts: Deliveries;
 
-  /** With the deliveries of its channel. */
-  constructor(queue: Queue, deliveries: Deliveries) {
+  /** With the counts of its channel. */
+  constructor(queue: Queue, counts: Deliveries) {
     this.queue = queue;
-    this.deliveries = deliveries;
+    this.counts = counts;
   }
 
   settled(): void {}
 
   acknowledged(): void {
-    this.queue.deliveries.ack++;
-    this.deliveries.ack++;
+    this.queue.counts.ack++;
+    this.counts.ack++;
   }
 }
 

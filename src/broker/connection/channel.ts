@@ -47,7 +47,8 @@ export class Channel {
   readonly publisher: Publisher;
   readonly unacked: UnackedDeliveries = new UnackedDeliveries();
   readonly consumers: Map<string, Consumer> = new Map();
-  readonly deliveries: Deliveries = new Deliveries();
+  /** Without what its consumers have not added yet. */
+  readonly counts: Deliveries = new Deliveries();
   replyConsumer: ReplyChannelConsumer | null = null;
   /** Queues that this channel's consumers have left, and that may have others to serve now. */
   private readonly left = new Set<Queue>();
@@ -105,6 +106,11 @@ export class Channel {
       default:
         throw unimplemented();
     }
+  }
+
+  get deliveries(): Deliveries {
+    for (const consumer of this.consumers.values()) consumer.countDelivered();
+    return this.counts;
   }
 
   send(method: Method): void {
@@ -231,6 +237,7 @@ export class Channel {
   private countAsPast(): void {
     if (this.isPast) return;
     this.isPast = true;
+    this.publisher.countRun();
     this.vhost.past.publishes.add(this.publisher.counts);
     this.vhost.churn.channelsClosed++;
   }

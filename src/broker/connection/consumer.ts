@@ -30,6 +30,8 @@ export class Consumer implements QueueConsumer, DeliveryHolder {
   private readonly prefix: Uint8Array;
   private readonly prefixView: DataView;
   private unacked = 0;
+  /** Messages that are not among the counts yet. */
+  private delivered = 0;
 
   constructor(channel: Channel, queue: Queue, options: ConsumerOptions) {
     this.channel = channel;
@@ -66,21 +68,14 @@ export class Consumer implements QueueConsumer, DeliveryHolder {
   deliver(message: MessageView, handle: number, flags: number, sequence: number): void {
     const { channel } = this;
     const tag = channel.nextDeliveryTag++;
-    const isRedelivered = (flags & redelivered) !== 0;
-    if (this.noAck) {
-      this.queue.deliveries.deliverNoAck++;
-      channel.deliveries.deliverNoAck++;
-    } else {
-      this.queue.deliveries.deliver++;
-      channel.deliveries.deliver++;
+    this.delivered++;
+    if (!this.noAck) {
       this.unacked++;
       channel.consumerUnacked++;
       channel.unacked.push(tag, this, handle, flags, sequence);
     }
-    if (isRedelivered) {
-      this.queue.deliveries.redeliver++;
-      channel.deliveries.redeliver++;
-    }
+    const isRedelivered = (flags & redelivered) !== 0;
+    if (isRedelivered) this.countRedelivered();
     channel.output.deliver(channel.id, this.prefix, this.prefixView, tag, isRedelivered, message);
   }
 
@@ -91,8 +86,24 @@ export class Consumer implements QueueConsumer, DeliveryHolder {
 
   acknowledged(): void {
     this.settled();
-    this.queue.deliveries.ack++;
-    this.channel.deliveries.ack++;
+    this.queue.counts.ack++;
+    this.channel.counts.ack++;
+  }
+
+  /** Adds what has been delivered to the counts of queue and channel: when they are looked at, and before it goes. */
+  countDelivered(): void {
+    const { delivered, noAck } = this;
+    if (delivered === 0) return;
+    this.delivered = 0;
+    for (const counts of [this.queue.counts, this.channel.counts]) {
+      if (noAck) counts.deliverNoAck += delivered;
+      else counts.deliver += delivered;
+    }
+  }
+
+  private countRedelivered(): void {
+    this.queue.counts.redeliver++;
+    this.channel.counts.redeliver++;
   }
 
   cancelledByQueue(): void {

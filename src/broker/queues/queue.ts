@@ -31,6 +31,8 @@ export interface QueueConsumer extends TurnTaker {
   /** Messages count as settled when they are sent. */
   readonly noAck: boolean;
   deliver(message: MessageView, handle: MessageHandle, flags: number, sequence: number): void;
+  /** Adds what was delivered to {@link Queue.counts}. */
+  countDelivered(): void;
   /** The queue is gone. */
   cancelledByQueue(): void;
 }
@@ -83,11 +85,12 @@ export class Queue implements Destination {
   nextTimeMs = 0;
   nextNote = 0;
   deleted = false;
-  readonly deliveries: Deliveries = new Deliveries();
+  /** Without what its consumers have not added yet. */
+  readonly counts: Deliveries = new Deliveries();
   /** The sequence of the first message of this life of the broker: it tells how many have come. */
   private firstSequence = 1;
-  /** Messages that went straight to a consumer and have no sequence. */
-  private passedOn = 0;
+  /** Messages that were stored and then delivered to consumers that do not acknowledge. */
+  private storedNoAck = 0;
   /** Delivered messages that were rejected, or came back. */
   private givenBack = 0;
   private readonly environment: QueueEnvironment;
@@ -165,7 +168,14 @@ export class Queue implements Destination {
 
   /** Messages that have come since the broker started, dead letters of other queues among them. */
   get publishedCount(): number {
-    return this.nextSequence - this.firstSequence + this.passedOn;
+    // What went straight to a consumer has no sequence.
+    const passedOn = this.deliveries.deliverNoAck - this.storedNoAck;
+    return this.nextSequence - this.firstSequence + passedOn;
+  }
+
+  get deliveries(): Deliveries {
+    for (const consumer of this.consumers.all) consumer.countDelivered();
+    return this.counts;
   }
 
   /** Delivered, and neither acknowledged nor back yet. */
@@ -220,7 +230,6 @@ export class Queue implements Destination {
       this.consumers.giveBack(consumer);
       return false;
     }
-    this.passedOn++;
     consumer.deliver(message, -1, 0, 0);
     return true;
   }
@@ -399,6 +408,7 @@ export class Queue implements Destination {
   /** Call {@link dispatch} afterwards: another consumer's time may have come. */
   removeConsumer(consumer: QueueConsumer): void {
     if (!this.consumers.remove(consumer)) return;
+    consumer.countDelivered();
     if (consumer.noAck) this.noAckConsumers--;
     if (this.exclusiveConsumer === consumer) this.exclusiveConsumer = null;
     if (this.activeConsumer === consumer) this.activateNext();
@@ -438,7 +448,10 @@ export class Queue implements Destination {
     this.deleted = true;
     this.stop();
     this.noAckConsumers = 0;
-    for (const consumer of this.consumers.clear()) consumer.cancelledByQueue();
+    for (const consumer of this.consumers.clear()) {
+      consumer.countDelivered();
+      consumer.cancelledByQueue();
+    }
     const { ready } = this;
     const dropped = ready.count;
     while (ready.count > 0) {
@@ -506,6 +519,7 @@ export class Queue implements Destination {
     const isCounted = this.countsReturns && rankOf(flags) > 0;
     const shown = isCounted ? withDeliveryCount(message, rankOf(flags)) : message;
     if (consumer.noAck) {
+      this.storedNoAck++;
       consumer.deliver(shown, -1, flags, sequence);
       this.store.settle(handle, flags >> positionShift, this, sequence);
     } else {

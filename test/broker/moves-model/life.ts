@@ -328,6 +328,8 @@ class Consumer implements QueueConsumer {
     this.held.push({ task, handle, flags, sequence });
   }
 
+  countDelivered(): void {}
+
   cancelledByQueue(): void {}
 
   acknowledge(held: Held): void {

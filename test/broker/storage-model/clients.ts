@@ -99,6 +99,8 @@ export class ConsumerModel implements QueueConsumer {
     this.unacked.push({ entry: first, handle, flags });
   }
 
+  countDelivered(): void {}
+
   cancelledByQueue(): void {}
 
   /** Acknowledges or rejects deliveries. */
