@@ -102,6 +102,15 @@ const changes: readonly (readonly [usage: string, description: string, change: C
     },
   ],
   [
+    "delete_exchange <name>",
+    "Delete an exchange with its bindings.",
+    async (api, { vhost }, [name]) => {
+      const what = `exchange '${name}' in virtual host '${vhost}'`;
+      await api.send("DELETE", `/exchanges/${segment(vhost)}/${segment(name)}`, { what });
+      return `exchange '${name}' is deleted`;
+    },
+  ],
+  [
     "close_connection <name> [reason]",
     "Close a connection; its client is told the reason.",
     async (api, _flags, [name, reason]) => {

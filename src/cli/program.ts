@@ -3,8 +3,10 @@ import { Command } from "commander";
 import { addAgentsCommand } from "./agents.ts";
 import { addChangeVerbs } from "./change-verbs.ts";
 import { addCheckDataCommand } from "./check-data.ts";
+import { addDeclareVerbs } from "./declare-verbs.ts";
 import { addDlqCommand } from "./dlq.ts";
 import { addListVerbs } from "./list-verbs.ts";
+import { addMessageVerbs } from "./message-verbs.ts";
 import { addServeCommand } from "./serve.ts";
 import { addStatusVerbs } from "./status-verbs.ts";
 import { addTasksCommand } from "./tasks.ts";
@@ -25,5 +27,7 @@ export function createProgram(): Command {
   addStatusVerbs(program);
   addListVerbs(program);
   addChangeVerbs(program);
+  addDeclareVerbs(program);
+  addMessageVerbs(program);
   return program;
 }

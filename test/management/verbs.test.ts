@@ -68,6 +68,33 @@ test("c6 list_queues, list_exchanges, list_bindings, with columns", async () => 
   }
 });
 
+test("what is declared is published to, looked at and deleted", async () => {
+  for (const side of eachSide()) {
+    await expectDone(side, "declare", "exchange", "my_exchange", "topic");
+    await expectDone(side, "declare", "queue", "my_app", "--arguments", '{"x-max-length":5}');
+    await expectDone(side, "declare", "binding", "my_exchange", "my_app", "--routing-key", "a.#");
+    await expectDone(side, "declare", "queue", "my_app", "--arguments", '{"x-max-length":5}');
+    const other = await run(side, "declare", "queue", "my_app", "--arguments", '{"x-max-length":6}');
+    expect([other.code, other.stderr]).toEqual([
+      1,
+      expect.stringContaining("inequivalent arg 'x-max-length'"),
+    ]);
+    expect(await expectDone(side, "publish", "Hello", "-e", "my_exchange", "-r", "a.b")).toBe("published");
+    const lost = await run(side, "publish", "Hello", "-e", "my_exchange", "-r", "b");
+    expect([lost.code, lost.stderr]).toEqual([1, "Error: published, but no queue has got it\n"]);
+    const got = { exchange: "my_exchange", routing_key: "a.b", payload: "Hello" };
+    expect(await rows(side, "get", "my_app", "--count", "3")).toMatchObject([{ ...got, redelivered: false }]);
+    expect(await rows(side, "get", "my_app", "--ack")).toMatchObject([{ ...got, redelivered: true }]);
+    expect(await expectDone(side, "get", "my_app")).toBe("exchange  routing_key  redelivered  left  payload");
+    await expectDone(side, "delete_exchange", "my_exchange");
+    await expectDone(side, "delete_queue", "my_app");
+    expect(await run(side, "get", "my_app")).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/no queue 'my_app'/) as string,
+    });
+  }
+});
+
 test("users, their permissions and virtual hosts come and go", async () => {
   for (const side of eachSide()) {
     await expectDone(side, "add_vhost", "v/1");
