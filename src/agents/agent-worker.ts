@@ -121,9 +121,7 @@ export class AgentWorker {
     conversation: Conversation,
     { taskId, headers }: TaskContext,
   ): Promise<void> {
-    // What is asked is published again by who does not know that it was.
-    const id =
-      delivery.asker === undefined ? taskId : `${delivery.asker.conversation}:${delivery.asker.callId}`;
+    const id = idOfInput(delivery, taskId);
     const take = async (scope: Scope): Promise<void> => {
       await this.parts.log.commit(conversation, (now) =>
         now.hasInput(id)
@@ -299,9 +297,13 @@ export class AgentWorker {
     try {
       const conversation = await log.load(delivery.conversation);
       await log.commit(conversation, (now) => {
+        const failed = this.done(now, "failed", `${reason}: ${error.message}`);
+        // Whoever waits for what has come of it looks for it in the journal.
+        if (delivery.kind === "message" && !now.hasInput(idOfInput(delivery, id)))
+          return [this.inputOf(delivery, idOfInput(delivery, id), {}), failed];
         if (now.status === "done" || now.status === "new") return undefined;
         if (delivery.kind === "turn" && delivery.turn !== now.turn) return undefined;
-        return [this.done(now, "failed", `${reason}: ${error.message}`)];
+        return [failed];
       });
       if (conversation.status === "done") await this.tellAsker(conversation);
     } catch (another) {
@@ -337,6 +339,11 @@ function answered({
   usd,
 }: Extract<AgentDelivery, { kind: "answer" }>): Entry {
   return { kind: "answered", callId, outcome, content, usage, usd };
+}
+
+/** What is asked is published again by who does not know that it was: it is known by who asks. */
+function idOfInput({ asker }: MessageDelivery, taskId: string): string {
+  return asker === undefined ? taskId : `${asker.conversation}:${asker.callId}`;
 }
 
 /** By which it is done once, however often it is published. */

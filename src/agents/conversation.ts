@@ -60,7 +60,7 @@ export class Conversation {
   repliedTurn = 0;
   /** The last reply has called tools, and is no answer. */
   hasCalled = false;
-  /** The turn before the one that has to do with what was said last. */
+  /** The turn before the one that has to do with what was said last, or was handed over. */
   inputTurn = 0;
   /** Of the turn. */
   attempt = 1;
@@ -113,6 +113,11 @@ export class Conversation {
       (approval !== undefined && approval.approved === undefined) ||
       (asked !== undefined && answer === undefined);
     return this.pendingCalls.some(isOpen) || [...this.answers.values()].some(({ answer }) => !answer);
+  }
+
+  /** What handlers have asked, and have no answer to yet. */
+  get openAsks(): number {
+    return [...this.answers.values()].filter(({ answer }) => !answer).length;
   }
 
   /** A turn has parked, and the one after it goes on with it. */
@@ -183,6 +188,8 @@ export class Conversation {
         return;
       case "handoff":
         this.handoffs++;
+        // What its handler has asked and done is that agent's own: the next one begins anew.
+        this.forgetHandler(entry.turn);
         return;
       case "guardrail":
         this.guarded(entry);
@@ -251,7 +258,11 @@ export class Conversation {
     this.from = from;
     this.body = body;
     this.rejections = 0;
-    this.inputTurn = this.turn;
+    this.forgetHandler(this.turn);
+  }
+
+  private forgetHandler(turn: number): void {
+    this.inputTurn = turn;
     this.answers.clear();
     this.steps.clear();
   }

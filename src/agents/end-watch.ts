@@ -28,11 +28,13 @@ export class EndWatch {
     return this.ended.signal.aborted;
   }
 
-  /** Rejects when the run ends, whether or not who is at work looks at its signal. */
+  /** Rejects when the run ends, or the turn is lost here, whether or not who is at work looks at its signal. */
   race<T>(work: Promise<T>): Promise<T> {
-    const { signal } = this.ended;
+    const { signal } = this;
     const ended = new Promise<never>((_, reject) => {
-      signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
+      const abort = (): void => reject(signal.reason as Error);
+      if (signal.aborted) abort();
+      signal.addEventListener("abort", abort, { once: true });
     });
     // Who comes second has nobody to tell.
     work.catch(() => {});

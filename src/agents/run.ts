@@ -3,6 +3,7 @@ import { noUsage, type AssistantMessage, type ChatMessage, type Usage } from "./
 import { Conversation } from "./conversation.ts";
 import type { ConversationLog, RecordedEntry } from "./conversation-log.ts";
 import type { Outcome, Variables } from "./entries.ts";
+import { tookTooLong } from "./turn.ts";
 
 /** How a run has ended. */
 export interface RunResult {
@@ -182,7 +183,7 @@ export class Run implements PromiseLike<RunResult>, AsyncIterable<RunEvent> {
       ...resultOf(conversation),
       outcome: "timeout",
       content: "",
-      reason: "no agent has taken it in time",
+      reason: conversation.status === "new" ? "no agent has taken it in time" : tookTooLong,
     };
   }
 

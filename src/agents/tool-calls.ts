@@ -34,16 +34,20 @@ export class ToolCalls {
   private readonly parts: TurnParts;
   private readonly commit: Commit;
   private readonly turn: number;
+  /** Aborted when the turn is lost, or its run has ended. */
+  private signal: AbortSignal;
 
   constructor(parts: TurnParts, commit: Commit) {
     this.parts = parts;
+    this.signal = parts.task.signal;
     this.commit = commit;
     this.turn = parts.conversation.turn;
   }
 
   /** All but handoffs, which come last, until they have a result or wait. */
-  async run(): Promise<void> {
+  async run(signal: AbortSignal): Promise<void> {
     const { conversation } = this.parts;
+    this.signal = signal;
     do await this.runOnce();
     while (!conversation.isWaiting && conversation.pendingCalls.some(({ name }) => !this.isHandoff(name)));
   }
@@ -61,8 +65,10 @@ export class ToolCalls {
     }
     for (const call of calls) {
       const outcome = await (reads.get(call.id) ?? this.outcomeOf(call));
-      if (outcome)
-        await this.record({ ...this.result(call, outcome.content, outcome.isError), ...pick(outcome) });
+      if (!outcome) continue;
+      const result = { ...this.result(call, outcome.content, outcome.isError), ...pick(outcome) };
+      // A call has one result, whoever was first.
+      await this.commit((now) => (now.pendingCalls.some(({ id }) => id === call.id) ? [result] : []));
     }
   }
 
@@ -94,15 +100,16 @@ export class ToolCalls {
     if (known === undefined)
       await this.record({ kind: "asked", turn: this.turn, callId, agent, conversation: child, text });
     const { contextVariables, turnsLeft, limits, handoffs, usage, usd } = conversation;
-    // What is left is for both: who asks in a circle comes to an end.
+    // What is left is for both, and for all that are asked beside each other: who asks in a circle comes to an end.
+    const shares = this.asksBeside(callId);
     const left: Limits = {
       ...limits,
       maxTurns: turnsLeft,
       maxHandoffs: limits.maxHandoffs - handoffs,
       ...(limits.tokens !== undefined && {
-        tokens: Math.max(0, limits.tokens - usage.inputTokens - usage.outputTokens),
+        tokens: Math.max(0, Math.floor((limits.tokens - usage.inputTokens - usage.outputTokens) / shares)),
       }),
-      ...(limits.usd !== undefined && { usd: Math.max(0, limits.usd - usd) }),
+      ...(limits.usd !== undefined && { usd: Math.max(0, limits.usd - usd) / shares }),
     };
     const asker = { conversation: conversation.id, agent: own.name, callId };
     const messages = [{ role: "user" as const, name: own.name, content: text }];
@@ -125,6 +132,17 @@ export class ToolCalls {
       const content = `there is no agent '${agent}'`;
       await this.record({ kind: "answered", callId, outcome: "unknown-agent", content });
     }
+  }
+
+  /** How many are asked at once, this one among them, as far as is known. */
+  private asksBeside(callId: string): number {
+    const { conversation } = this.parts;
+    const called = conversation.pendingCalls.filter((call) => {
+      const tool = this.toolOf(call);
+      return tool !== undefined && "asks" in tool && call.answer === undefined;
+    });
+    const isCall = called.some(({ id }) => id === callId);
+    return isCall ? called.length : Math.max(1, conversation.openAsks);
   }
 
   private record(entry: Entry): Promise<void> {
@@ -262,7 +280,7 @@ export class ToolCalls {
     work: (transaction?: StateTransaction) => Promise<Outcome>,
   ): Promise<Outcome> {
     const { task } = this.parts;
-    task.signal.throwIfAborted();
+    this.signal.throwIfAborted();
     if (effect === "transactional")
       return task.step(`tool ${call.id}`, { effect }, ({ transaction }) => work(transaction));
     if (effect !== "once") return work();
@@ -295,7 +313,7 @@ export class ToolCalls {
     setContext: (changes: Variables) => void,
     transaction: StateTransaction | undefined,
   ): Parameters<AnyTool["execute"]>[1] {
-    const { conversation, agent, task } = this.parts;
+    const { conversation, agent } = this.parts;
     return {
       conversation: conversation.id,
       agent: agent.name,
@@ -303,7 +321,7 @@ export class ToolCalls {
       contextVariables: conversation.contextVariables,
       setContext,
       idempotencyKey: `${conversation.id}:${toolCallId}`,
-      signal: task.signal,
+      signal: this.signal,
       get transaction() {
         if (transaction) return transaction;
         throw new CapabilityError(`the tool '${name}' is not transactional: give it effect: "transactional"`);
@@ -313,7 +331,7 @@ export class ToolCalls {
 
   private failure({ name }: PendingCall, error: unknown): Outcome {
     if (notForTheModel.some((kind) => error instanceof kind)) throw error;
-    this.parts.task.signal.throwIfAborted();
+    this.signal.throwIfAborted();
     const message = error instanceof Error ? error.message : String(error);
     this.parts.logger.warn({ tool: name, agent: this.parts.agent.name, error: message }, "a tool has failed");
     return failed(`The tool failed: ${message}`);

@@ -1,5 +1,5 @@
 import type { Clock, Logger } from "../base/index.ts";
-import { Fatal, Retry, type Context as TaskContext } from "../tasks/index.ts";
+import { Fatal, Retry, UnknownOutcomeError, type Context as TaskContext } from "../tasks/index.ts";
 import { nameOf, type Agent, type AgentReply } from "./agent.ts";
 import { AskError } from "./ask-error.ts";
 import type { Conversation } from "./conversation.ts";
@@ -22,6 +22,7 @@ import {
 } from "./model.ts";
 import { withCallIds } from "./models/call-ids.ts";
 import { normalised } from "./names.ts";
+import { isAgain, later } from "./redelivery.ts";
 import type { Scope } from "./tracing.ts";
 import { ToolCalls } from "./tool-calls.ts";
 import { validateOutput } from "./validate-output.ts";
@@ -64,9 +65,12 @@ export class Turn {
   private readonly parts: TurnParts;
   private readonly turn: number;
   private readonly calls: ToolCalls;
+  /** Of the turn: as often as it was begun. */
+  private attempt: number;
 
   constructor(parts: TurnParts) {
     this.parts = parts;
+    this.attempt = parts.task.attempt;
     this.turn = parts.conversation.turn;
     this.calls = new ToolCalls(parts, (decide) => this.commit(decide));
   }
@@ -104,7 +108,7 @@ export class Turn {
 
   /** False when the turn ends with them: somebody is waited for, or another agent goes on. */
   private async finishCalls(): Promise<boolean> {
-    await this.calls.run();
+    if (!(await this.runCalls())) return false;
     const { conversation, agent } = this.parts;
     if (conversation.isWaiting) {
       await this.park();
@@ -119,6 +123,22 @@ export class Turn {
     ];
     await this.commit(() => [...results, ...this.handedOver(to)]);
     return false;
+  }
+
+  /** False when the run has ended meanwhile: what has not begun by then does not. */
+  private async runCalls(): Promise<boolean> {
+    const { conversation, log, clock, task } = this.parts;
+    const watch = new EndWatch(conversation, log, clock, task.signal);
+    try {
+      await this.calls.run(watch.signal);
+      return true;
+    } catch (error) {
+      if (!watch.hasEnded || error instanceof UnknownOutcomeError) throw error;
+      await this.ended();
+      return false;
+    } finally {
+      watch.stop();
+    }
   }
 
   /** As the turn's last act: what was waited for may have come meanwhile. */
@@ -141,7 +161,7 @@ export class Turn {
     const { model, tools = {}, history = lastMessages(200), instructions } = agent.options;
     if (!model) throw new Fatal(`agent '${agent.name}' has neither a model nor a handler`);
     const deltas = new DeltaWriter(clock, (text) =>
-      this.commit(() => [{ kind: "text-delta", turn: this.turn, attempt: task.attempt, text }]),
+      this.commit(() => [{ kind: "text-delta", turn: this.turn, attempt: this.attempt, text }]),
     );
     const watch = new EndWatch(conversation, log, clock, task.signal);
     let reply: ModelReply;
@@ -196,14 +216,15 @@ export class Turn {
     });
   }
 
-  /** A turn has one reply, whoever was first. @throws Superseded */
+  /** A turn has one reply, whoever was first. @throws Superseded, Retry */
   private async say(reply: Entry, after?: (now: Conversation) => readonly Entry[]): Promise<void> {
     let isFirst = true;
     await this.commit((now) => {
       isFirst = now.repliedTurn !== this.turn;
       return isFirst ? [reply, ...(after?.(now) ?? [])] : [];
     });
-    if (!isFirst) throw new Superseded();
+    // Whoever was first may have died since: it is looked at again, not taken for done.
+    if (!isFirst) throw later();
   }
 
   private async runHandler(): Promise<void> {
@@ -393,9 +414,15 @@ export class Turn {
     await this.end(...limit);
   }
 
+  /** Whoever had the turn before, and perhaps does not know that it has lost it, writes no more. */
   private async restarted(): Promise<void> {
-    const { attempt } = this.parts.task;
-    if (attempt > 1) await this.commit(() => [{ kind: "turn-restarted", turn: this.turn, attempt }]);
+    const { task, log, conversation } = this.parts;
+    if (!isAgain(task)) return;
+    await log.commit(conversation, (now) => {
+      if (now.turn !== this.turn) return undefined;
+      this.attempt = Math.max(now.attempt + 1, task.attempt);
+      return [{ kind: "turn-restarted", turn: this.turn, attempt: this.attempt }];
+    });
   }
 
   private async end(outcome: Outcome, reason: string): Promise<void> {
@@ -425,7 +452,7 @@ export class Turn {
     await log.commit(conversation, (now) => {
       isCurrent =
         now.turn === this.turn &&
-        now.attempt <= this.parts.task.attempt &&
+        now.attempt <= this.attempt &&
         (now.status === "running" || now.status === "waiting");
       return isCurrent ? decide(now) : undefined;
     });

@@ -13,10 +13,19 @@ export interface Timer {
   cancel(): void;
 }
 
+/** Some 25 days. */
+const longestTimeoutMs = 2 ** 31 - 1;
+
 export const systemClock: Clock = {
   nowMs: () => Date.now(),
   after(delayMs, callback) {
-    const timer = setTimeout(callback, delayMs).unref();
+    let timer: NodeJS.Timeout;
+    const wait = (leftMs: number): void => {
+      // Node takes longer ones for 1 ms.
+      const ms = Math.min(leftMs, longestTimeoutMs);
+      timer = setTimeout(() => (leftMs > ms ? wait(leftMs - ms) : callback()), ms).unref();
+    };
+    wait(delayMs);
     return { cancel: () => clearTimeout(timer) };
   },
   every(intervalMs, callback) {

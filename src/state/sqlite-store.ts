@@ -41,7 +41,12 @@ export async function openSqliteStore({ file, busyTimeoutMs = 5000 }: SqliteOpti
   const wal = new WalSync(path);
   const begunFile = path === undefined ? undefined : new BegunFile(path);
   const opened = new SqliteDatabase(database, wal, begunFile, busyTimeoutMs);
-  await opened.takeAbandoned();
+  try {
+    await opened.takeAbandoned();
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
   return new Store(opened);
 }
 
@@ -138,22 +143,22 @@ class SqliteDatabase implements StateDatabase {
   }
 
   async get(id: string): Promise<TaskRecord | undefined> {
-    await this.readable();
+    this.beforeReading();
     return this.reads.task(id);
   }
 
   async list(filter: TaskFilter & { limit: number }): Promise<TaskRecord[]> {
-    await this.readable();
+    this.beforeReading();
     return this.reads.list(filter);
   }
 
   async counts(queue: string, sinceMs: number): Promise<{ active: number; finishedSince: number }> {
-    await this.readable();
+    this.beforeReading();
     return this.reads.counts(queue, sinceMs);
   }
 
   async events(id: string, afterSequence: number): Promise<TaskEvent[]> {
-    await this.readable();
+    this.beforeReading();
     return this.reads.events(id, afterSequence);
   }
 
@@ -176,7 +181,12 @@ class SqliteDatabase implements StateDatabase {
     return this.execute({
       touches: {},
       isLasting: false,
-      run: () => pruneSlice(this.database, nowMs),
+      run: () => {
+        const pruned = pruneSlice(this.database, nowMs);
+        // The numbers of rows that are gone are given to others.
+        if (pruned > 0) this.rows.forget();
+        return pruned;
+      },
     });
   }
 
@@ -202,9 +212,9 @@ class SqliteDatabase implements StateDatabase {
   }
 
   /** Whoever reads finds what was begun. */
-  private async readable(): Promise<void> {
+  private beforeReading(): void {
     this.assertOpen();
-    await this.transactions.written();
+    this.transactions.writeProvisional();
   }
 
   private assertOpen(): void {

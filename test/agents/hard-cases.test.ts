@@ -1,4 +1,5 @@
 /** What went wrong once, or would without anybody noticing. */
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import {
@@ -13,6 +14,8 @@ import {
 } from "../../src/agents/index.ts";
 import { connect, type Bus } from "../../src/tasks/index.ts";
 import { testBus } from "../../src/testing/index.ts";
+import { forkBroker } from "../support/broker-process.ts";
+import { dataDirectory } from "../support/data-directory.ts";
 import { eventually } from "../support/eventually.ts";
 
 let bus: Bus;
@@ -520,4 +523,150 @@ test("what is decided twice at once is one decision, however many take what come
   const outcomes = await Promise.all(Array.from({ length: 10 }, pay));
   expect(outcomes).toEqual(Array.from({ length: 10 }, () => "completed"));
   expect(paid).toHaveBeenCalledTimes(10);
+});
+
+test("whoever a conversation is handed to asks and does anew, whatever the one before has asked and done", async () => {
+  const done: string[] = [];
+  const b = coded("B", ({ content }) => `B says ${content}`);
+  const d = coded("D", ({ content }) => `D says ${content}`);
+  const charge = (name: string) => (): string => {
+    done.push(`${name} charged`);
+    return name;
+  };
+  const c = coded("C", async (_message, { ask, step }) => {
+    const charged = await step("charge", charge("C"));
+    return `${charged} got ${await ask(d, "question for D")}`;
+  });
+  const a = coded("A", async (_message, { ask, step }) => {
+    const content = await ask(b, "question for B");
+    await step("charge", charge("A"));
+    return { content, handoff: c };
+  });
+  const swarm = await swarmOf([a, b, c, d]);
+  expect(await swarm.run(a, "Go")).toMatchObject({ content: "C got D says question for D" });
+  expect(done).toEqual(["A charged", "C charged"]);
+});
+
+test("a run whose first message cannot be taken in ends, and says why", async () => {
+  const { journal } = bus;
+  const append = journal.append.bind(journal);
+  let isBroken = true;
+  let brokenInput = (_input: { readonly asker?: unknown }): boolean => true;
+  journal.append = (name, after, addition) => {
+    const [{ kind, data }] = addition.entries;
+    const breaks = isBroken && kind === "input" && brokenInput(JSON.parse(data) as { asker?: unknown });
+    if (breaks) isBroken = false;
+    return breaks ? Promise.reject(new Error("the journal takes nothing")) : append(name, after, addition);
+  };
+  const b = coded("B", () => "fine", { retry: false });
+  const swarm = await swarmOf([b]);
+  expect(await swarm.run(b, "Go")).toMatchObject({
+    outcome: "failed",
+    reason: expect.stringContaining("the journal takes nothing"),
+  });
+  // So is whoever asks it.
+  const a = coded("A", ({ content }, { ask }) => ask(b, content));
+  swarm.register(a);
+  await swarm.start();
+  isBroken = true;
+  brokenInput = ({ asker }) => asker !== undefined;
+  expect(await swarm.run(a, "Go")).toMatchObject({
+    outcome: "failed",
+    reason: expect.stringContaining("the journal takes nothing"),
+  });
+});
+
+test("a run may take longer than a timer of Node can", async () => {
+  const swarm = await swarmOf([coded("Slow", () => sleep(50).then(() => "done"))]);
+  expect(await swarm.run("Slow", { messages: "Go", timeout: 40 * 86_400_000 })).toMatchObject({
+    outcome: "completed",
+  });
+});
+
+test("tools that have not begun when a run's time is over do not begin, and the one at work is told", async () => {
+  const late = vi.fn<() => string>(() => "done");
+  const signals: AbortSignal[] = [];
+  const over = Promise.withResolvers<void>();
+  const agent = new Agent({
+    name: "Slow",
+    model: scripted([{ toolCalls: [{ name: "slow" }, { name: "late" }] }, "Done."]),
+    tools: {
+      slow: tool({
+        description: "",
+        effect: "idempotent",
+        execute: async (_input, { signal }) => {
+          signals.push(signal);
+          signal.addEventListener("abort", () => over.resolve());
+          await over.promise;
+        },
+      }),
+      late: tool({ description: "", effect: "once", execute: late }),
+    },
+  });
+  const swarm = await swarmOf([agent]);
+  expect(await swarm.run(agent, { messages: "Go", timeout: 200 })).toMatchObject({
+    outcome: "timeout",
+    reason: "it took longer than it may",
+  });
+  await over.promise;
+  await eventually(async () => ((await swarm.conversations())[0].status === "done" ? true : undefined));
+  expect(signals[0].aborted).toBe(true);
+  expect(late).not.toHaveBeenCalled();
+});
+
+test("what is left of a budget is for all that are asked at once together", async () => {
+  const allowed: (number | undefined)[] = [];
+  const usage = { inputTokens: 100, outputTokens: 0 };
+  const child = new Agent({
+    name: "Child",
+    concurrency: 4,
+    model: {
+      name: "greedy",
+      step: async () => ({ text: "more", toolCalls: [{ id: "", name: "more", arguments: "{}" }], usage }),
+    },
+    tools: { more: tool({ description: "", effect: "read", execute: () => "more" }) },
+  });
+  const calls = [1, 2, 3, 4].map(() => ({ name: "ask_child", arguments: { text: "Go" } }));
+  const parent = new Agent({
+    name: "Parent",
+    model: scripted([{ toolCalls: calls }, "Done."]),
+    tools: { ask_child: child.asTool("Asks") },
+  });
+  const swarm = await swarmOf([parent, child]);
+  const run = swarm.run(parent, { messages: "Go", tokens: 1000 });
+  for await (const event of run) if (event.type === "answered") allowed.push(event.usage.inputTokens);
+  // A model is asked as long as something is left.
+  expect(allowed).toEqual([300, 300, 300, 300]);
+});
+
+test("a turn that was lost with its connection is taken by another, whatever the model does that does not heed its signal", async () => {
+  const dataDir = dataDirectory();
+  let broker = await forkBroker({ dataDir });
+  onTestFinished(() => broker.kill());
+  const { port } = broker;
+  const file = join(dataDirectory(), "state.db");
+  const served = await connect(`amqp://guest:guest@127.0.0.1:${port}`, { state: `sqlite:${file}` });
+  onTestFinished(() => served.close());
+  const replies: ((text: string) => void)[] = [];
+  const agent = new Agent({
+    name: "Deaf",
+    concurrency: 2,
+    model: {
+      name: "deaf",
+      async step() {
+        const text = await new Promise<string>((resolve) => replies.push(resolve));
+        return { text, toolCalls: [], usage: { inputTokens: 1, outputTokens: 1 } };
+      },
+    },
+  });
+  const swarm = await new Swarm(served, { agents: [agent] }).start();
+  const run = swarm.run(agent, "Go");
+  await vi.waitFor(() => expect(replies).toHaveLength(1), { timeout: 10_000 });
+  await broker.kill();
+  broker = await forkBroker({ port, dataDir });
+  await vi.waitFor(() => expect(replies).toHaveLength(2), { timeout: 10_000 });
+  replies[0]("from one who has lost it");
+  await sleep(50);
+  replies[1]("from one who has it");
+  expect(await run).toMatchObject({ outcome: "completed", content: "from one who has it" });
 });

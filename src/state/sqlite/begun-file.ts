@@ -44,7 +44,9 @@ export class BegunFile {
       startedAtMs!,
     ]);
     // Behind the end of the line stands what is left of a longer one.
-    writeSync(this.descriptor, `${JSON.stringify(entries)}\n`, 0);
+    const text = Buffer.from(`${JSON.stringify(entries)}\n`);
+    if (writeSync(this.descriptor, text, 0, text.length, 0) < text.length)
+      throw new Error(`the disk takes no more of ${this.path}`);
   }
 
   /** Those of the tasks that other stores have begun: perhaps they have written it since. */

@@ -81,7 +81,7 @@ export class SqliteRows implements Rows, ProvisionalStart {
   }
 
   /** What is remembered may not be in the database any more. */
-  private forget(): void {
+  forget(): void {
     this.remembered.clear();
   }
 

@@ -75,10 +75,18 @@ export class Transactions {
     });
   }
 
-  /** Resolves when what has begun provisionally is written, for those who look. */
-  async written(): Promise<void> {
-    if (this.rows.provisional.size > 0)
-      await this.execute({ touches: {}, isLasting: false, run: () => undefined });
+  /** What has begun provisionally is written at once, for those who look; unless somebody else is writing: nobody waits to read. */
+  writeProvisional(): void {
+    const { provisional } = this.rows;
+    if (provisional.size === 0 || this.line !== undefined || !this.begin()) return;
+    try {
+      this.rows.writeProvisional(provisional.ids);
+      this.commit.run();
+      this.rows.committed();
+    } catch {
+      // It stands in the file of what was begun, and whoever ends it finds out what is wrong.
+      this.rollBack();
+    }
   }
 
   /** Resolves when all that was handed in has been committed and synced. */
@@ -87,8 +95,7 @@ export class Transactions {
       if (this.line === undefined) this.runTurn();
       await this.line?.catch(() => {});
     }
-    // What cannot be written stands in the file of what was begun.
-    await this.written().catch(() => {});
+    this.writeProvisional();
     await this.lastSync;
   }
 

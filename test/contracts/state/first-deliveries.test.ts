@@ -109,6 +109,26 @@ describeEachDatabase((database, open) => {
     expect(await store.complete("b", other.fence, done)).toBe(true);
   });
 
+  it("whoever works in the transaction of a step may look at any task meanwhile", async () => {
+    const store = await open();
+    const { fence } = await start(store, "a");
+    await start(store, "b");
+    const phases = await store.steps.transact(
+      "a",
+      "pay",
+      fence,
+      async () => [
+        (await store.get("a"))?.phase,
+        (await store.list()).length > 0,
+        (await store.events("a")).length,
+      ],
+      1300,
+    );
+    // What Postgres shows to other connections than the transaction's own is the same here.
+    expect(phases).toBe('["active",true,1]');
+    expect(await store.get("b")).toMatchObject({ phase: "active" });
+  });
+
   it("a step whose transaction fails leaves it at work", async () => {
     const store = await open();
     const { fence } = await start(store, "a");

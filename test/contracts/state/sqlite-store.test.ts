@@ -83,6 +83,28 @@ describe("state in SQLite", () => {
     expect(await later.begin(claim)).toMatchObject({ attempt: 2 });
   });
 
+  it("a number of a row that was removed is nobody else's", async () => {
+    const { store, file } = await openFile();
+    await beginAndDie(file, "old");
+    const [left] = readdirSync(dirname(file)).filter((name) => name.includes("-begun-"));
+    utimesSync(join(dirname(file), left), 1, 1);
+    await store.close();
+    const later = await openState({ sqlite: file });
+    onTestFinished(() => later.close());
+    expect(await later.prune(Date.now())).toBe(1);
+    const end = async (id: string): Promise<boolean> => {
+      const begun = await later.begin({ ...claim, id });
+      return later.complete(id, (begun as { fence: number }).fence, {
+        result: `"${id}"`,
+        nowMs: 2000,
+        expiresAtMs: 9000,
+      });
+    };
+    expect([await end("another"), await end("old")]).toEqual([true, true]);
+    expect(await later.get("another")).toMatchObject({ result: '"another"' });
+    expect(await later.get("old")).toMatchObject({ result: '"old"' });
+  });
+
   it("writes at once what begins when there can be no file for that", async () => {
     const { store, file } = await openFile();
     await store.leases.acquire("any", "me", 1000, 1000);
