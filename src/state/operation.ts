@@ -20,8 +20,8 @@ export interface Operation<T> {
 }
 
 /**
- * Tasks that have started and are not written yet. They are with the next transaction, and when that one finishes them already, once
- * instead of twice: most of what most tasks cost. Only first attempts are. Whoever looks at {@link Rows.task} finds them written.
+ * First attempts that have started and are not written yet. The next transaction writes them, and one that completes them writes them
+ * once instead of twice: most of what most tasks cost. Whoever looks at {@link Rows.task} finds them written.
  */
 export interface ProvisionalStart {
   /** False, and it has not started, when somebody has heard of the task. */
